@@ -1,0 +1,149 @@
+//! One redb file that the embedded queue and the embedded store share. One process has it, and one thread
+//! of that process writes it, many writes to a commit (facts D1, D4).
+//!
+//! What the records mean is not known here: a room that keeps something brings its own tables.
+
+mod file;
+mod job;
+mod open;
+mod salvage;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::{ReadTransaction, WriteTransaction};
+use tokio::sync::{mpsc, oneshot};
+
+pub use open::OpenError;
+pub(crate) use salvage::Salvage;
+
+use file::File;
+use job::Task;
+use writer::{Message, Writer};
+
+/// The file's name in its folder.
+pub const FILE: &str = "tgw.redb";
+
+/// Writes that wait for the writer. Whoever comes when it is full waits too, so memory stays bounded (I5).
+const WAITING: usize = 1024;
+
+/// Why something could not be written or read. Every write is all or nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DatabaseError {
+    /// This one work failed or panicked, and will again: the file and everyone else's work are well.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The disk or the file failed. It may be tried again: the file is opened anew as soon as that works.
+    /// A write may have been stored all the same.
+    #[error("the disk failed: {0}")]
+    Disk(String),
+    /// `close` was called.
+    #[error("the database is closed")]
+    Closed,
+}
+
+/// An open file. Cheap to clone; the file is closed when the last clone is gone and all is written.
+#[derive(Clone)]
+pub struct Database {
+    file: Arc<File>,
+    jobs: mpsc::Sender<Message>,
+    set_aside: Option<Arc<Path>>,
+}
+
+impl Database {
+    /// Opens `tgw.redb` in `folder`, both made if missing, and checks all of it: that reads the whole file
+    /// once. A damaged file is renamed and a new one begun with what can be read of it, so that a start
+    /// needs no hand. Blocks.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let opened = open::open(folder, FILE)?;
+        let path = folder.join(FILE);
+        let reopen = Box::new(move || open::again(&path));
+        let mut database = Self::start(opened.database, opened.lock, reopen)
+            .map_err(|error| OpenError::Disk { path: folder.join(FILE), error: error.to_string() })?;
+        database.set_aside = opened.set_aside.map(Arc::from);
+        Ok(database)
+    }
+
+    /// Starts the writer; `lock` is held until the file is closed.
+    fn start(database: redb::Database, lock: Option<std::fs::File>, reopen: Reopen) -> std::io::Result<Self> {
+        let file = Arc::new(File::new(database));
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let writer = Writer::new(Arc::clone(&file), reopen, waiting);
+        let run = move || writer.run(lock);
+        std::thread::Builder::new().name("tgw-database".to_owned()).spawn(run)?;
+        Ok(Self { file, jobs, set_aside: None })
+    }
+
+    /// Where `open` put a file that it found damaged.
+    pub fn set_aside(&self) -> Option<PathBuf> {
+        self.set_aside.as_deref().map(Path::to_path_buf)
+    }
+
+    /// Runs `work` in a write transaction, together with what else waits, and returns when it is on disk.
+    ///
+    /// `work` may run twice, the first time in a transaction that is thrown away, so whatever it changes
+    /// outside the file must bear that. Dropping the future does not take the write back.
+    pub async fn write<T, W>(&self, work: W) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        W: Fn(&WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
+    {
+        self.write_then(work, |_| ()).await
+    }
+
+    /// `write`, and then `then` with its outcome, on the writer's thread and in the order of the writes:
+    /// once, after the commit, and also when nobody waits for it any more. `then` must not block.
+    pub async fn write_then<T, W, A>(&self, work: W, then: A) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        W: Fn(&WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
+        A: FnOnce(&T) + Send + 'static,
+    {
+        let (answer, outcome) = oneshot::channel();
+        let task = Message::Write(Box::new(Task::new(work, then, answer)));
+        self.jobs.send(task).await.map_err(|_| DatabaseError::Closed)?;
+        outcome.await.unwrap_or(Err(DatabaseError::Closed))
+    }
+
+    /// Runs `work` on what is on disk now.
+    ///
+    /// On a blocking thread: redb keeps a bounded cache of its own, and what is not in there is a read of
+    /// the disk, which a backlog larger than the machine's memory makes a slow one.
+    pub async fn read<T, W>(&self, work: W) -> Result<T, DatabaseError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
+    {
+        let file = Arc::clone(&self.file);
+        match tokio::task::spawn_blocking(move || file.read(work)).await {
+            Ok(outcome) => {
+                if let Err(DatabaseError::Disk(_)) = outcome {
+                    // No room means that writes are coming, which meet the failure themselves.
+                    self.jobs.try_send(Message::Mend).ok();
+                }
+                outcome
+            }
+            Err(error) if error.is_panic() => Err(DatabaseError::Refused("the reading panicked".to_owned())),
+            Err(_) => Err(DatabaseError::Closed),
+        }
+    }
+
+    /// Returns when all that was asked for is written and the file may be opened by another. Every clone
+    /// is closed by this.
+    pub async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        match self.jobs.send(Message::Close(answer)).await {
+            // An error is the writer's end, which is what is waited for.
+            Ok(()) => closed.await.unwrap_or_default(),
+            // Another `close` came first.
+            Err(_) => self.jobs.closed().await,
+        }
+    }
+}
+
+/// Opens the file anew after the disk failed.
+type Reopen = Box<dyn Fn() -> Result<redb::Database, DatabaseError> + Send>;
+
+#[cfg(test)]
+mod tests;

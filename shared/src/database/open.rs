@@ -1,0 +1,132 @@
+//! Opening the file: alone, checked, and without a hand. A file that can't be read is renamed, never
+//! deleted, and never stands in the way of the start (facts D3).
+
+use std::fs::{self, TryLockError};
+use std::io::{self, ErrorKind};
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+
+use redb::StorageError;
+
+use super::DatabaseError;
+use super::salvage::salvage;
+use crate::clock;
+
+/// Bytes of the file that redb keeps in memory. Its default is 1 GiB (I5).
+const CACHE: usize = 32 * 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the file, and only one may (facts D4): end that one, or take another folder.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The file is of a redb format that this version does not read: nothing is wrong with it.
+    #[error("{} was written by another version: it has file format {format}", path.display())]
+    OtherFormat { path: PathBuf, format: u8 },
+    /// The folder or the file can't be made, read or written.
+    #[error("{} can't be opened: {error}", path.display())]
+    Disk { path: PathBuf, error: String },
+}
+
+pub(super) struct Opened {
+    pub(super) database: redb::Database,
+    /// Held for as long as the database is open.
+    pub(super) lock: Option<fs::File>,
+    pub(super) set_aside: Option<PathBuf>,
+}
+
+enum Trouble {
+    Damaged(String),
+    Other(OpenError),
+}
+
+pub(super) fn open(folder: &Path, name: &str) -> Result<Opened, OpenError> {
+    let path = folder.join(name);
+    let failed = |error: io::Error| OpenError::Disk { path: path.clone(), error: error.to_string() };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let lock = Some(lock(&folder.join(format!("{name}.lock")), &path)?);
+    let (database, set_aside) = match attempt(&path) {
+        Ok(database) => (database, None),
+        Err(Trouble::Damaged(error)) => {
+            let aside = folder.join(format!("{name}.damaged-{}", clock::now_ms()));
+            fs::rename(&path, &aside).map_err(failed)?;
+            (begin_anew(&path, &aside, &error)?, Some(aside))
+        }
+        Err(Trouble::Other(error)) => return Err(error),
+    };
+    // A file that is not yet in its folder's own record would be gone after a power cut (facts D3).
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(Opened { database, lock, set_aside })
+}
+
+/// A new file, with what can be read of the damaged one.
+fn begin_anew(path: &Path, aside: &Path, error: &str) -> Result<redb::Database, OpenError> {
+    let database = attempt(path).map_err(|trouble| told(trouble, path))?;
+    let saved = salvage(aside, &database).unwrap_or_else(|error| {
+        tracing::error!(%error, "nothing of the damaged database could be saved");
+        0
+    });
+    let kept = aside.display();
+    tracing::error!(error, %kept, saved, "the database is damaged; a new one holds what could be read of it");
+    Ok(database)
+}
+
+/// Opens the file once more, after an I/O error. One that turns out damaged is left for the next start:
+/// what the rooms know of it in memory would no longer fit a new one.
+pub(super) fn again(path: &Path) -> Result<redb::Database, DatabaseError> {
+    attempt(path).map_err(|trouble| DatabaseError::Disk(told(trouble, path).to_string()))
+}
+
+/// A lock beside redb's own: that one is let go while a damaged file is renamed, and two processes that
+/// start at once must not rename each other's new file.
+fn lock(at: &Path, path: &Path) -> Result<fs::File, OpenError> {
+    let failed = |error: io::Error| OpenError::Disk { path: at.to_path_buf(), error: error.to_string() };
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(at).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_path_buf())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Opens and checks the whole file: redb trusts a file that was closed well, and may panic later on a page
+/// of it that has changed since. After a crash it would have to read all of it anyway.
+fn attempt(path: &Path) -> Result<redb::Database, Trouble> {
+    let opened = catch_unwind(|| {
+        redb::Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create(path)
+    });
+    match opened {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(error)) => Err(trouble(error, path)),
+        Err(_) => Err(Trouble::Damaged("reading it panicked".to_owned())),
+    }
+}
+
+fn trouble(error: redb::DatabaseError, path: &Path) -> Trouble {
+    use redb::DatabaseError::{
+        DatabaseAlreadyOpen, LockProtocolMismatch, RepairAborted, Storage, UpgradeRequired,
+    };
+    let path = path.to_path_buf();
+    match error {
+        DatabaseAlreadyOpen | LockProtocolMismatch => Trouble::Other(OpenError::InUse(path)),
+        UpgradeRequired(format) => Trouble::Other(OpenError::OtherFormat { path, format }),
+        // Aborted by redb itself: neither of the two commits that a file holds is whole.
+        RepairAborted | Storage(StorageError::Corrupted(_)) => Trouble::Damaged(error.to_string()),
+        Storage(StorageError::Io(ref io)) if is_damage(io) => Trouble::Damaged(error.to_string()),
+        other => Trouble::Other(OpenError::Disk { path, error: other.to_string() }),
+    }
+}
+
+/// No redb file, one that ends too early, or a bad sector (EIO).
+fn is_damage(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        || error.raw_os_error() == Some(EIO)
+}
+
+fn told(trouble: Trouble, path: &Path) -> OpenError {
+    match trouble {
+        Trouble::Other(error) => error,
+        Trouble::Damaged(error) => OpenError::Disk { path: path.to_path_buf(), error },
+    }
+}

@@ -1,0 +1,233 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::{fs, io};
+
+use redb::backends::InMemoryBackend;
+use redb::{ReadableTableMetadata, StorageBackend, TableDefinition};
+use tempfile::TempDir;
+
+use super::*;
+
+const NUMBERS: TableDefinition<'_, u64, u64> = TableDefinition::new("numbers");
+
+async fn put(database: &Database, number: u64) -> Result<(), DatabaseError> {
+    database.write(move |txn| insert(txn, number)).await
+}
+
+fn insert(txn: &WriteTransaction, number: u64) -> Result<(), redb::Error> {
+    txn.open_table(NUMBERS)?.insert(number, number)?;
+    Ok(())
+}
+
+async fn count(database: &Database) -> Result<u64, DatabaseError> {
+    database.read(|txn| Ok(txn.open_table(NUMBERS)?.len()?)).await
+}
+
+/// A folder with a file that holds a thousand numbers and was closed well.
+async fn filled() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let fill = |txn: &WriteTransaction| {
+        let mut numbers = txn.open_table(NUMBERS)?;
+        (0..1000).try_for_each(|n| numbers.insert(n, n).map(drop))?;
+        Ok(())
+    };
+    database.write(fill).await.unwrap();
+    database.close().await;
+    folder
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_opening_again() {
+    let folder = filled().await;
+    let database = Database::open(folder.path()).unwrap();
+    assert_eq!(count(&database).await, Ok(1000));
+    assert_eq!(database.set_aside(), None);
+}
+
+#[tokio::test]
+async fn a_second_open_says_in_use_until_the_first_is_closed() {
+    let folder = TempDir::new().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    assert!(matches!(Database::open(folder.path()), Err(OpenError::InUse(_))));
+    let clone = database.clone();
+    database.close().await;
+    drop(Database::open(folder.path()).unwrap());
+    assert_eq!(put(&clone, 1).await, Err(DatabaseError::Closed));
+    assert!(count(&clone).await.is_err());
+    clone.close().await;
+}
+
+#[tokio::test]
+async fn closing_writes_what_waits_first() {
+    let folder = TempDir::new().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let writes: Vec<_> = (0..500)
+        .map(|n| {
+            let database = database.clone();
+            tokio::spawn(async move { put(&database, n).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    database.close().await;
+    let mut written = 0;
+    for write in writes {
+        written += u64::from(write.await.unwrap().is_ok());
+    }
+    assert_eq!(count(&Database::open(folder.path()).unwrap()).await, Ok(written));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_write_fails_alone() {
+    let folder = TempDir::new().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let bad = |n: u64| {
+        let database = database.clone();
+        tokio::spawn(async move {
+            let work = move |txn: &WriteTransaction| {
+                txn.open_table(NUMBERS)?.insert(n, n)?;
+                match n % 3 {
+                    0 => panic!("on purpose"),
+                    1 => Err(redb::Error::TableDoesNotExist("of that name".to_owned())),
+                    _ => Ok(()),
+                }
+            };
+            database.write(work).await
+        })
+    };
+    let writes: Vec<_> = (0..300).map(bad).collect();
+    for (n, write) in writes.into_iter().enumerate() {
+        let outcome = write.await.unwrap();
+        assert_eq!(outcome.is_ok(), n % 3 == 2, "{n}: {outcome:?}");
+        assert!(!matches!(outcome, Err(DatabaseError::Disk(_))), "{n}: {outcome:?}");
+    }
+    assert_eq!(count(&database).await, Ok(100));
+    database.close().await;
+    let database = Database::open(folder.path()).unwrap();
+    assert_eq!((count(&database).await, database.set_aside()), (Ok(100), None));
+}
+
+#[tokio::test]
+async fn what_follows_a_write_comes_once_and_without_a_waiter() {
+    let folder = TempDir::new().unwrap();
+    let database = Database::open(folder.path()).unwrap();
+    let done = Arc::new(AtomicU32::new(0));
+    for number in 0..50 {
+        let done = Arc::clone(&done);
+        let write = database.write_then(
+            move |txn| insert(txn, number),
+            move |()| {
+                done.fetch_add(1, Ordering::Relaxed);
+                assert!(number != 7, "on purpose");
+            },
+        );
+        // Polled once, so that it is asked for, and dropped.
+        tokio::select! { biased; _ = write => {} () = std::future::ready(()) => {} }
+    }
+    database.close().await;
+    assert_eq!(done.load(Ordering::Relaxed), 50);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
+    type Harm = fn(&mut Vec<u8>);
+    let harms: [(&str, Harm); 6] = [
+        ("the first page", |file| file[..4096].fill(0xa5)),
+        ("the commit slots", |file| file[64..320].fill(0x5a)),
+        ("the middle", |file| {
+            let middle = file.len() / 2;
+            file[8192..middle].fill(0x77);
+        }),
+        ("half of it gone", |file| file.truncate(file.len() / 2)),
+        ("all but a few bytes gone", |file| file.truncate(100)),
+        ("no database", |file| *file = b"hello, I am a text file\n".repeat(1000)),
+    ];
+    for (what, harm) in harms {
+        let folder = filled().await;
+        let path = folder.path().join(FILE);
+        let mut file = fs::read(&path).unwrap();
+        harm(&mut file);
+        fs::write(&path, &file).unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let aside = database.set_aside().unwrap_or_else(|| panic!("{what}: not noticed"));
+        assert_eq!(fs::read(&aside).unwrap(), file, "{what}: kept as it was");
+        assert!(aside.file_name().unwrap().to_string_lossy().starts_with("tgw.redb.damaged-"));
+        put(&database, 1).await.unwrap();
+        assert_eq!(count(&database).await, Ok(1), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_is_no_damage() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join(FILE), b"").unwrap();
+    assert_eq!(Database::open(folder.path()).unwrap().set_aside(), None);
+}
+
+/// A disk that fails on cue. What it holds outlives the database on it.
+#[derive(Clone, Debug, Default)]
+struct Disk {
+    memory: Arc<InMemoryBackend>,
+    is_full: Arc<AtomicBool>,
+}
+
+impl Disk {
+    fn room(&self) -> io::Result<()> {
+        if self.is_full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn open(&self) -> Result<redb::Database, DatabaseError> {
+        redb::Builder::new().create_with_backend(self.clone()).map_err(file::disk)
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.memory.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.memory.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.room()?;
+        self.memory.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.room()?;
+        self.memory.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.room()?;
+        self.memory.write(offset, data)
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_was_full_is_written_again_without_a_restart() {
+    let disk = Disk::default();
+    let again = disk.clone();
+    let database = Database::start(disk.open().unwrap(), None, Box::new(move || again.open())).unwrap();
+    put(&database, 1).await.unwrap();
+    disk.is_full.store(true, Ordering::SeqCst);
+    assert!(matches!(put(&database, 2).await, Err(DatabaseError::Disk(_))));
+    assert!(matches!(put(&database, 3).await, Err(DatabaseError::Disk(_))));
+    disk.is_full.store(false, Ordering::SeqCst);
+    let mut tries = 0;
+    while let Err(error) = put(&database, 4).await {
+        assert!(matches!(error, DatabaseError::Disk(_)) && tries < 500, "{error}");
+        tries += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(
+        database.read(|txn| Ok(txn.open_table(NUMBERS)?.get(1)?.map(|n| n.value()))).await,
+        Ok(Some(1))
+    );
+    assert_eq!(
+        database.read(|txn| Ok(txn.open_table(NUMBERS)?.get(4)?.map(|n| n.value()))).await,
+        Ok(Some(4))
+    );
+}

@@ -1,0 +1,75 @@
+//! What happens to connections and to the store, as log lines and metrics: one function per thing that
+//! happens.
+
+use std::fmt::Display;
+use std::sync::LazyLock;
+
+use crate::metrics::{self, Counters, Gauges};
+
+static BROKER_UP: Gauges = LazyLock::new(|| {
+    metrics::gauges("tgw_broker_up", "1 while a connection to the broker stands, by its role", &["role"])
+});
+static BROKER_LOST: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_broker_connections_lost_total", "Connections to the broker that ended", &["role"])
+});
+static RETURNED: Counters =
+    LazyLock::new(|| metrics::counters("tgw_publishes_returned_total", "Messages that no queue took", &[]));
+static STORE_UP: Gauges = LazyLock::new(|| metrics::gauges("tgw_store_up", "1 while the store answers", &[]));
+static STORE_AWAY: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_store_failures_total", "Calls of the store that failed or took too long", &[])
+});
+
+pub fn broker_connected(role: &'static str) {
+    metrics::set(&BROKER_UP, &[role], 1);
+    tracing::info!(role, "connected to the broker");
+}
+
+/// The broker can't be reached: said at the first try of a series and then once a minute or so.
+pub fn broker_unreachable(role: &'static str, error: &dyn Display, tries: u64) {
+    metrics::set(&BROKER_UP, &[role], 0);
+    if tries == 1 || tries.is_multiple_of(30) {
+        tracing::warn!(role, %error, tries, "the broker can't be reached; trying again until it can");
+    }
+}
+
+pub fn broker_lost(role: &'static str, error: &dyn Display) {
+    metrics::set(&BROKER_UP, &[role], 0);
+    metrics::count(&BROKER_LOST, &[role]);
+    tracing::warn!(role, %error, "the connection to the broker is lost; connecting again");
+}
+
+pub fn broker_blocked(reason: &str) {
+    tracing::warn!(reason, "the broker has an alarm and takes nothing");
+}
+
+pub fn broker_unblocked() {
+    tracing::info!("the broker's alarm is over");
+}
+
+pub fn publish_returned() {
+    metrics::count(&RETURNED, &[]);
+    tracing::error!("the broker has no queue for an update; declaring the queues again");
+}
+
+pub fn partitions_disagree(settings: u16, broker: &dyn Display) {
+    tracing::error!(settings, %broker, "PARTITIONS is not what the queues on the broker were made with; set it to that");
+}
+
+pub fn foreign_message(queue: &str) {
+    tracing::error!(queue, "a message in a queue of ours is no update");
+}
+
+pub fn store_away(error: &dyn Display) {
+    metrics::count(&STORE_AWAY, &[]);
+    tracing::debug!(%error, "a call of the store failed");
+}
+
+/// The store stopped or began to answer: said once per change.
+pub fn store_changed(up: bool) {
+    metrics::set(&STORE_UP, &[], i64::from(up));
+    if up {
+        tracing::info!("the store answers");
+    } else {
+        tracing::warn!("the store is away; updates go on without sessions and rate limits");
+    }
+}

@@ -1,0 +1,20 @@
+//! What the ingress and the worker both need: the update, the queue, the store, settings, telemetry.
+//!
+//! No room in here knows Telegram's methods, a service or a route: those are the worker's. RabbitMQ is
+//! known only below `queue::rabbitmq`, Redis only below `store::redis`, redb only in `database` and the
+//! two `embedded` rooms.
+
+pub mod admin;
+pub mod clock;
+pub mod database;
+pub mod events;
+pub mod json;
+pub mod metrics;
+pub mod program;
+pub mod queue;
+pub mod readiness;
+pub mod retry;
+pub mod settings;
+pub mod store;
+pub mod telemetry;
+pub mod update;

@@ -1,0 +1,118 @@
+//! How a program begins and ends: flags to values, logging, a stop signal, and the one place where the
+//! reason for stopping becomes an exit code (contract 2 and 6: 0 done, 1 failed, 2 wrong usage).
+
+use std::future::Future;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::{Logs, SettingError, Values};
+use crate::telemetry;
+
+/// Why a program ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Exit 2: a person has to change something first.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// Exit 2, likewise: what is there does not fit the settings.
+    #[error("{0}")]
+    Refused(String),
+    /// Exit 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// How a program ended that was told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// All work in hand had ended.
+    Clean,
+    /// Exit 1: the grace was over first.
+    TimeRanOut,
+}
+
+/// Parses the flags of `command`; an `Err` has been told to the user, and is the exit code.
+pub fn arguments(command: Command) -> Result<ArgMatches, ExitCode> {
+    command.try_get_matches().map_err(|told| {
+        let code = if told.use_stderr() { 2 } else { 0 };
+        // Nobody is left to tell that stdout is closed.
+        let _ = told.print();
+        ExitCode::from(code)
+    })
+}
+
+/// Runs `program` on the values that `flags` and the environment give, until it ends.
+pub fn run<F>(flags: &ArgMatches, program: impl FnOnce(Values, CancellationToken) -> F) -> ExitCode
+where
+    F: Future<Output = Result<Stopped, Failure>>,
+{
+    run_with(flags, |_| {}, program)
+}
+
+/// Like `run`, for a program with defaults of its own: `prepare` sets them, before the log begins.
+pub fn run_with<F>(
+    flags: &ArgMatches,
+    prepare: impl FnOnce(&mut Values),
+    program: impl FnOnce(Values, CancellationToken) -> F,
+) -> ExitCode
+where
+    F: Future<Output = Result<Stopped, Failure>>,
+{
+    let ended = start(flags, prepare, program);
+    match ended {
+        Ok(Stopped::Clean) => ExitCode::SUCCESS,
+        Ok(Stopped::TimeRanOut) => ExitCode::from(1),
+        Err(failure) => {
+            tell(&failure);
+            ExitCode::from(if matches!(failure, Failure::Failed(_)) { 1 } else { 2 })
+        }
+    }
+}
+
+fn start<F>(
+    flags: &ArgMatches,
+    prepare: impl FnOnce(&mut Values),
+    program: impl FnOnce(Values, CancellationToken) -> F,
+) -> Result<Stopped, Failure>
+where
+    F: Future<Output = Result<Stopped, Failure>>,
+{
+    let mut values = Values::gather(flags)?;
+    prepare(&mut values);
+    telemetry::start(Logs::read(&values, std::io::stdout().is_terminal())?);
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was chosen before");
+    }
+    let failed = |error: std::io::Error| Failure::Failed(format!("the runtime can't start: {error}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        stop_on_signals(&stop).map_err(failed)?;
+        program(values, stop).await
+    })
+}
+
+/// Cancels `stop` on SIGTERM, and on SIGINT (Ctrl-C).
+fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop");
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// One line on stderr.
+#[allow(clippy::print_stderr, reason = "the one place that tells a person why the program did not run")]
+fn tell(failure: &Failure) {
+    eprintln!("error: {failure}");
+}

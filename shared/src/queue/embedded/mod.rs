@@ -1,0 +1,192 @@
+//! The embedded queue: updates in order per partition, and the dead letters, in tables of the redb file
+//! that `database` keeps (design 4). One process, so a claim is a flag in memory, and nobody can be lost
+//! to the network; everything else is as on RabbitMQ.
+//!
+//! `reader` hands out, `claim` holds and acks, `letters` reads the dead, `record` is the format on disk.
+
+mod claim;
+mod letters;
+mod partition;
+mod reader;
+mod record;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
+
+use super::{ClaimError, Envelope, Letter, PublishError};
+use crate::database::{Database, DatabaseError, Salvage};
+use partition::Partition;
+
+pub use claim::{Hold, Receipt};
+pub use letters::Letters;
+
+/// (partition, sequence) → an update's record. A sequence is never used twice while the file is open.
+const UPDATES: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("queue-updates");
+/// sequence → a letter's record.
+const LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queue-letters");
+/// What is fixed for the whole file.
+const FIXED: TableDefinition<'_, &str, u64> = TableDefinition::new("queue-fixed");
+const PARTITIONS: &str = "partitions";
+
+/// Why the queue could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file was begun with another number: set `PARTITIONS` to that.
+    #[error("the queue's file has {file} partitions, PARTITIONS says {settings}")]
+    Partitions { file: u16, settings: u16 },
+    #[error("the queue's file can't be opened: {0}")]
+    Disk(#[from] DatabaseError),
+}
+
+/// How much waits, for the metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// By partition: updates that are not acked, in hand or not.
+    pub waiting: Vec<u64>,
+    pub letters: u64,
+}
+
+/// Puts updates and dead letters into the file. Cheap to clone.
+#[derive(Clone)]
+pub struct Publisher(Arc<Queue>);
+
+/// Hands out partitions. Cheap to clone.
+#[derive(Clone)]
+pub struct Consumer(Arc<Queue>);
+
+/// What is known in memory: counters, never the updates themselves (I5).
+struct Queue {
+    database: Database,
+    partitions: Vec<Partition>,
+    letters: AtomicU64,
+    next_letter: AtomicU64,
+}
+
+/// Opens the queue in `database`. The first to open a file fixes the number of its partitions. Reads all
+/// of what waits once, to count it.
+pub async fn open(database: &Database, partitions: u16) -> Result<(Publisher, Consumer), OpenError> {
+    let partitions = partitions.max(1);
+    let file = fixed_partitions(database, partitions).await?;
+    if file != partitions {
+        return Err(OpenError::Partitions { file, settings: partitions });
+    }
+    let queue = Arc::new(count(database.clone(), partitions).await?);
+    Ok((Publisher(Arc::clone(&queue)), Consumer(queue)))
+}
+
+/// Saves what can be read of a damaged file. Keys that no file of ours has are damage themselves; what a
+/// record holds is judged by its checksum when it is handed out.
+pub(crate) fn salvage(damaged: &Salvage<'_>) -> Result<u64, redb::Error> {
+    const FAR: u64 = 1 << 62;
+    let updates = damaged.table(UPDATES, |(partition, sequence)| partition < 1024 && sequence < FAR)?;
+    Ok(updates + damaged.table(LETTERS, |sequence| sequence < FAR)?)
+}
+
+async fn fixed_partitions(database: &Database, settings: u16) -> Result<u16, DatabaseError> {
+    let fix = database.write(move |txn| {
+        txn.open_table(UPDATES)?;
+        txn.open_table(LETTERS)?;
+        let mut fixed = txn.open_table(FIXED)?;
+        let known = fixed.get(PARTITIONS)?.map(|known| known.value());
+        if known.is_none() {
+            fixed.insert(PARTITIONS, u64::from(settings))?;
+        }
+        Ok(known.unwrap_or(u64::from(settings)))
+    });
+    Ok(u16::try_from(fix.await?).unwrap_or(u16::MAX))
+}
+
+async fn count(database: Database, partitions: u16) -> Result<Queue, DatabaseError> {
+    let counting = database.read(move |txn| {
+        let mut found = vec![(0_u64, 0_u64); usize::from(partitions)];
+        for record in txn.open_table(UPDATES)?.range::<(u16, u64)>(..)? {
+            let (partition, sequence) = record?.0.value();
+            if let Some((waiting, next)) = found.get_mut(usize::from(partition)) {
+                (*waiting, *next) = (*waiting + 1, sequence.saturating_add(1));
+            }
+        }
+        let letters = txn.open_table(LETTERS)?;
+        let next_letter = letters.last()?.map_or(0, |(sequence, _)| sequence.value().saturating_add(1));
+        Ok((found, letters.len()?, next_letter))
+    });
+    let (found, letters, next_letter) = counting.await?;
+    let partitions = found.into_iter().map(|(waiting, next)| Partition::new(waiting, next)).collect();
+    let (letters, next_letter) = (AtomicU64::new(letters), AtomicU64::new(next_letter));
+    Ok(Queue { database, partitions, letters, next_letter })
+}
+
+impl Publisher {
+    pub async fn publish(&self, envelope: &Envelope) -> Result<(), PublishError> {
+        let number = envelope.partition(self.0.count());
+        let record = record::of_update(envelope)?;
+        let (writing, written) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        // The sequence is taken by the one writer, so that what commits later never has a lower one: a
+        // reader goes on from the highest that it saw.
+        let publish = self.0.database.write_then(
+            move |txn| {
+                let sequence = writing.partition(number).map_or(0, Partition::take_sequence);
+                txn.open_table(UPDATES)?.insert((number, sequence), record.as_slice())?;
+                Ok(sequence)
+            },
+            move |sequence| {
+                if let Some(partition) = written.partition(number) {
+                    partition.published(*sequence);
+                }
+            },
+        );
+        publish.await.map_err(unpublished)?;
+        Ok(())
+    }
+
+    pub async fn bury(&self, letter: &Letter) -> Result<(), PublishError> {
+        let record = record::of_letter(letter)?;
+        let (writing, written) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        let bury = self.0.database.write_then(
+            move |txn| {
+                let sequence = writing.next_letter.fetch_add(1, Ordering::Relaxed);
+                txn.open_table(LETTERS)?.insert(sequence, record.as_slice())?;
+                Ok(())
+            },
+            move |()| {
+                written.letters.fetch_add(1, Ordering::Relaxed);
+            },
+        );
+        bury.await.map_err(unpublished)
+    }
+}
+
+impl Consumer {
+    pub async fn claim(&self, partition: u16, prefetch: u16) -> Result<super::Claim, ClaimError> {
+        claim::claim(&self.0, partition, prefetch).await
+    }
+
+    /// How much waits at the moment. Costs nothing.
+    pub fn depth(&self) -> Depth {
+        let waiting = self.0.partitions.iter().map(Partition::waiting).collect();
+        Depth { waiting, letters: self.0.letters.load(Ordering::Relaxed) }
+    }
+
+    /// The dead letters.
+    pub fn letters(&self) -> Letters {
+        Letters::new(Arc::clone(&self.0))
+    }
+}
+
+impl Queue {
+    fn count(&self) -> u16 {
+        self.partitions.len() as u16
+    }
+
+    fn partition(&self, number: u16) -> Option<&Partition> {
+        self.partitions.get(usize::from(number))
+    }
+}
+
+fn unpublished(error: DatabaseError) -> PublishError {
+    match error {
+        DatabaseError::Closed => PublishError::Away,
+        DatabaseError::Refused(error) | DatabaseError::Disk(error) => PublishError::Disk(error),
+    }
+}

@@ -1,0 +1,110 @@
+//! A dead letter: an update that could not be handled, with all that an operator needs to judge it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+
+/// Why an update died (the table in contract 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// A service timed out, failed or answered nonsense, also on the retry.
+    Service,
+    /// Telegram failed, also on the retry.
+    Telegram,
+    /// It killed its worker again and again.
+    Poison,
+    /// Its time was over before its turn came.
+    Expired,
+    /// It is no update, or another bot's.
+    Malformed,
+}
+
+impl Reason {
+    pub const ALL: [Self; 5] = [Self::Service, Self::Telegram, Self::Poison, Self::Expired, Self::Malformed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Telegram => "telegram",
+            Self::Poison => "poison",
+            Self::Expired => "expired",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// What a letter carries. Its version is the envelope's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    pub reason: Reason,
+    /// What went wrong, in words that hold nothing of the message, no token and no secret.
+    pub error: String,
+    /// None where the body is no update.
+    pub update_id: Option<u64>,
+    pub bot: Option<u64>,
+    pub kind: String,
+    pub lane: Option<i64>,
+    pub chat_id: Option<i64>,
+    pub user_id: Option<i64>,
+    pub route: Option<String>,
+    pub service: Option<String>,
+    /// How often its handling was begun.
+    pub attempts: u32,
+    pub received_ms: u64,
+    pub first_failed_ms: u64,
+    pub last_failed_ms: u64,
+    /// How often it was replayed before it died this time.
+    pub replays: u32,
+    pub traceparent: Option<String>,
+    /// The update as Telegram sent it; empty where it was too large to keep.
+    #[serde(skip)]
+    pub body: Bytes,
+    /// What is still to be sent (reason `telegram`): a plan in the worker's own format.
+    #[serde(skip)]
+    pub rest: Option<Bytes>,
+}
+
+impl Letter {
+    /// The letter of bytes that are no update; empty where they are not kept.
+    pub fn malformed(error: String, bot: Option<u64>, traceparent: Option<String>, body: Bytes) -> Self {
+        let now = clock::now_ms();
+        Self {
+            reason: Reason::Malformed,
+            error,
+            update_id: None,
+            bot,
+            kind: String::new(),
+            lane: None,
+            chat_id: None,
+            user_id: None,
+            route: None,
+            service: None,
+            attempts: 0,
+            received_ms: now,
+            first_failed_ms: now,
+            last_failed_ms: now,
+            replays: 0,
+            traceparent,
+            body,
+            rest: None,
+        }
+    }
+
+    /// The same for every copy of one death, so that a copy which a crash leaves behind can be told.
+    pub fn id(&self) -> String {
+        match self.update_id {
+            Some(update_id) => format!("{}-{update_id}-{}", self.bot.unwrap_or(0), self.replays),
+            None => format!("{}-malformed-{}", self.bot.unwrap_or(0), uuid::Uuid::new_v4()),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The door to a broker: publish an update, claim a partition, bury a dead letter.
+//!
+//! Two rooms lie behind it, RabbitMQ and the embedded queue, and whoever comes in by this door can't tell
+//! which. What they carry is the same, and what they promise is the same: a publish that returned `Ok` is
+//! on disk, and an update is handed out again and again until it is acked.
+
+pub mod embedded;
+mod envelope;
+mod letter;
+pub mod rabbitmq;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use envelope::{Envelope, partition_of};
+pub use letter::{Letter, Reason};
+
+/// Why something could not be published. In every case it may be tried again, and may have been stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// No connection, or it was lost before the confirm came.
+    #[error("the broker is away")]
+    Away,
+    /// Connected, but the broker takes nothing (a memory or disk alarm), or as much waits as may wait.
+    #[error("the broker takes nothing at the moment")]
+    Blocked,
+    /// The broker said no to this one: a nack.
+    #[error("the broker refused the message")]
+    Refused,
+    /// There is no queue where this belongs (facts R10); the topology is being declared again.
+    #[error("the broker has no queue for the message")]
+    Unroutable,
+    /// The embedded queue could not write.
+    #[error("the queue's file can't be written: {0}")]
+    Disk(String),
+}
+
+/// Puts updates and dead letters into a queue. Cheap to clone.
+#[derive(Clone)]
+pub enum Publisher {
+    RabbitMq(rabbitmq::Publisher),
+    Embedded(embedded::Publisher),
+}
+
+impl Publisher {
+    /// Returns when the update is on disk at the broker. Dropping the future does not take it back.
+    pub async fn publish(&self, envelope: &Envelope) -> Result<(), PublishError> {
+        match self {
+            Self::RabbitMq(queue) => queue.publish(envelope).await,
+            Self::Embedded(queue) => queue.publish(envelope).await,
+        }
+    }
+
+    /// Returns when the dead letter is on disk at the broker.
+    pub async fn bury(&self, letter: &Letter) -> Result<(), PublishError> {
+        match self {
+            Self::RabbitMq(queue) => queue.bury(letter).await,
+            Self::Embedded(queue) => queue.bury(letter).await,
+        }
+    }
+}
+
+/// Why a partition could not be claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Another worker has it.
+    #[error("the partition is another worker's")]
+    Held,
+    #[error("the broker is away")]
+    Away,
+    #[error("the queue's file can't be read: {0}")]
+    Disk(String),
+}
+
+/// Hands out partitions. Cheap to clone.
+#[derive(Clone)]
+pub enum Consumer {
+    RabbitMq(rabbitmq::Consumer),
+    Embedded(embedded::Consumer),
+}
+
+impl Consumer {
+    /// Takes one partition, with at most `prefetch` updates in hand at a time. No two claims of a
+    /// partition exist at once. On RabbitMQ this waits for the connection.
+    pub async fn claim(&self, partition: u16, prefetch: u16) -> Result<Claim, ClaimError> {
+        match self {
+            Self::RabbitMq(queue) => queue.claim(partition, prefetch).await,
+            Self::Embedded(queue) => queue.claim(partition, prefetch).await,
+        }
+    }
+}
+
+/// A partition in hand. Dropping it gives the partition back at once, with all that is not acked.
+pub struct Claim {
+    pub partition: u16,
+    /// The updates, in the queue's order. Ends when the partition is lost or `close` was called.
+    pub deliveries: mpsc::Receiver<Delivery>,
+    /// Cancelled when the partition is no longer ours: handlers must stop before it is claimed again.
+    pub lost: CancellationToken,
+    hold: Hold,
+}
+
+enum Hold {
+    RabbitMq(rabbitmq::Hold),
+    Embedded(embedded::Hold),
+}
+
+impl Claim {
+    /// Asks for no more updates; what was handed out can still be acked (facts R5).
+    pub async fn close(&mut self) {
+        match &mut self.hold {
+            Hold::RabbitMq(hold) => hold.close().await,
+            Hold::Embedded(hold) => hold.close().await,
+        }
+        self.deliveries.close();
+    }
+
+    /// Gives the partition back: what is not acked goes to its next owner.
+    pub async fn release(self) {
+        match self.hold {
+            Hold::RabbitMq(hold) => hold.release().await,
+            Hold::Embedded(hold) => hold.release().await,
+        }
+    }
+}
+
+/// One update, handed out until it is acked.
+pub struct Delivery {
+    /// The update, or the bytes of something in our queue that is none.
+    pub content: Result<Envelope, bytes::Bytes>,
+    /// It was handed out before, perhaps to a process that died of it.
+    pub redelivered: bool,
+    /// How often the broker saw it come back (facts R7); 0 where it does not count.
+    pub returns: u32,
+    pub receipt: Receipt,
+}
+
+/// The right to ack one delivery.
+pub enum Receipt {
+    RabbitMq(rabbitmq::Receipt),
+    Embedded(embedded::Receipt),
+}
+
+impl Receipt {
+    /// The update has ended; it is not handed out again. An error means that the partition was lost, and
+    /// that the update comes back to whoever has it next.
+    pub async fn ack(self) -> Result<(), PublishError> {
+        match self {
+            Self::RabbitMq(receipt) => receipt.ack().await,
+            Self::Embedded(receipt) => receipt.ack().await,
+        }
+    }
+}

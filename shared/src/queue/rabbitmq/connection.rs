@@ -1,0 +1,145 @@
+//! One supervised connection: connect, declare the topology, hand it over, wait for its end, again.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use lapin::{Connection, ConnectionProperties, Event};
+use tokio::sync::watch;
+
+use super::topology::{self, TopologyError};
+use super::{Link, Settings};
+use crate::events;
+use crate::readiness::Readiness;
+use crate::retry::Backoff;
+
+/// A try to connect takes no longer than this; a host that swallows packets would else hold it for minutes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A link's end that lapin does not announce (a channel closed by the broker) is found within this.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What a supervisor tells the world about its link.
+pub(super) struct Teller {
+    pub role: &'static str,
+    pub link: watch::Sender<Link>,
+    pub readiness: Readiness,
+}
+
+impl Teller {
+    pub fn tell(&self, link: Link) {
+        let (word, serves) = match link {
+            Link::Away => ("away", false),
+            Link::Up => ("up", true),
+            Link::Blocked => ("blocked", false),
+            Link::Disagrees(_) => ("PARTITIONS disagrees", false),
+        };
+        self.readiness.set(self.role, word, serves);
+        self.link.send_replace(link);
+    }
+}
+
+/// Keeps a connection up for as long as anybody listens to `teller`. `serve` is given each connection and
+/// returns when it can no longer be used.
+pub(super) async fn supervise<F>(
+    settings: Settings,
+    teller: Teller,
+    mut serve: impl FnMut(Arc<Connection>) -> F,
+) where
+    F: Future<Output = String>,
+{
+    let mut waits = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+    let mut tries = 0;
+    while !teller.link.is_closed() {
+        match connect(&settings, teller.role).await {
+            Ok(connection) => {
+                (tries, waits) = (0, Backoff::new(Duration::from_millis(100), Duration::from_secs(2)));
+                serve_one(connection, &teller, &mut serve).await;
+            }
+            Err(ConnectError::Topology(TopologyError::Partitions { broker })) => {
+                events::partitions_disagree(settings.partitions, &broker);
+                teller.tell(Link::Disagrees(broker.into()));
+            }
+            Err(error) => {
+                tries += 1;
+                teller.tell(Link::Away);
+                events::broker_unreachable(teller.role, &error, tries);
+            }
+        }
+        waits.wait().await;
+    }
+}
+
+async fn serve_one<F>(connection: Connection, teller: &Teller, serve: &mut impl FnMut(Arc<Connection>) -> F)
+where
+    F: Future<Output = String>,
+{
+    let connection = Arc::new(connection);
+    events::broker_connected(teller.role);
+    teller.tell(Link::Up);
+    let error = tokio::select! {
+        error = serve(connection.clone()) => error,
+        error = watch_over(&connection, teller) => error,
+    };
+    teller.tell(Link::Away);
+    if !teller.link.is_closed() {
+        events::broker_lost(teller.role, &error);
+    }
+    // What is left of the connection is closed, so that the broker frees its leases at once.
+    let closed = connection.close(200, "rebuilding".into());
+    if tokio::time::timeout(Duration::from_secs(1), closed).await.is_err() {
+        tracing::debug!(role = teller.role, "the broker did not say goodbye");
+    }
+}
+
+/// Tells of alarms, and returns when the connection has ended.
+async fn watch_over(connection: &Connection, teller: &Teller) -> String {
+    let mut happenings = connection.events_listener();
+    loop {
+        tokio::select! {
+            happening = happenings.next() => match happening {
+                Some(Event::ConnectionBlocked(reason)) => {
+                    events::broker_blocked(&reason);
+                    teller.tell(Link::Blocked);
+                }
+                Some(Event::ConnectionUnblocked) => {
+                    events::broker_unblocked();
+                    teller.tell(Link::Up);
+                }
+                // Told of a channel's end too, such as a lease that was refused: only the connection's counts.
+                Some(Event::Error(error)) if !connection.status().connected() => return error.to_string(),
+                Some(_) => {}
+                None => return "the connection is gone".to_owned(),
+            },
+            () = tokio::time::sleep(LOOK) => {
+                if !connection.status().connected() || teller.link.is_closed() {
+                    return "the connection is closed".to_owned();
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ConnectError {
+    #[error(transparent)]
+    Broker(#[from] lapin::Error),
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    #[error("no answer within {CONNECT_TIMEOUT:?}")]
+    Timeout,
+}
+
+async fn connect(settings: &Settings, role: &'static str) -> Result<Connection, ConnectError> {
+    let properties = ConnectionProperties::default().with_connection_name(format!("tgw {role}").into());
+    let connecting = async {
+        let connection = Connection::connect_uri(settings.uri.clone(), properties).await?;
+        Ok::<_, ConnectError>(connection)
+    };
+    let connection =
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| ConnectError::Timeout)??;
+    // The first declaration makes every queue and waits for each to elect a leader: no short time-out here.
+    topology::declare(&connection, settings).await?;
+    Ok(connection)
+}

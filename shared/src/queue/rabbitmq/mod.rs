@@ -1,0 +1,78 @@
+//! RabbitMQ: the only room that knows lapin.
+//!
+//! Two connections, one that publishes and one that consumes, since under an alarm acks on a publishing
+//! connection hang (facts R12). Each is kept by a supervisor of ours that builds everything anew after any
+//! loss, for ever; lapin's own recovery gives up and lets confirms hang (facts L3).
+
+mod connection;
+mod consumer;
+mod lease;
+mod publisher;
+mod topology;
+mod wire;
+
+use std::sync::Arc;
+
+pub use consumer::{Consumer, Hold, Receipt};
+pub use publisher::Publisher;
+
+use crate::readiness::Readiness;
+use crate::settings::{SettingError, Values, whole};
+
+/// Where the broker is and what its queues are called.
+#[derive(Clone)]
+pub struct Settings {
+    uri: lapin::uri::AMQPUri,
+    pub prefix: String,
+    /// 1 to 1024.
+    pub partitions: u16,
+}
+
+/// A heartbeat bounds how long a frozen worker keeps its partitions: 5 s at 2 s (facts R2).
+const HEARTBEAT_SECONDS: u16 = 2;
+
+impl Settings {
+    pub fn new(url: &str, prefix: &str, partitions: u16) -> Option<Self> {
+        let mut uri: lapin::uri::AMQPUri = url.parse().ok()?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        Some(Self { uri, prefix: prefix.to_owned(), partitions })
+    }
+
+    pub fn read(values: &Values) -> Result<Self, SettingError> {
+        let partitions = read_partitions(values)?;
+        let prefix = values.parse("AMQP_PREFIX", "1 to 64 of A-Za-z0-9._-", |text| {
+            let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+            (plain && (1..=64).contains(&text.len())).then(|| text.to_owned())
+        })?;
+        let expected = "an AMQP address, such as amqp://user:password@host:5672/%2f";
+        values.parse("AMQP_URL", expected, |text| Self::new(text, &prefix, partitions))
+    }
+}
+
+/// `PARTITIONS`: each is a quorum queue, and takes two of the 2047 channels that a connection has.
+pub fn read_partitions(values: &Values) -> Result<u16, SettingError> {
+    whole(values, "PARTITIONS", 1..=1000).map(|number| number as u16)
+}
+
+/// What a link to the broker is at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Not connected; the supervisor is at it.
+    Away,
+    Up,
+    /// Connected, and the broker takes nothing: a memory or disk alarm.
+    Blocked,
+    /// The broker's queues were made with another number of partitions.
+    Disagrees(Arc<str>),
+}
+
+/// Begins to publish; the supervisor ends when the last clone is dropped. `role` is the connection's name
+/// on the broker, in `/ready` and in the metrics.
+pub fn publisher(settings: Settings, readiness: Readiness, role: &'static str) -> Publisher {
+    publisher::start(settings, readiness, role)
+}
+
+/// Begins to consume; the supervisor ends when the last clone is dropped.
+pub fn consumer(settings: Settings, readiness: Readiness, role: &'static str) -> Consumer {
+    consumer::start(settings, readiness, role)
+}

@@ -1,0 +1,121 @@
+//! What stands on the broker: an exchange, the partitions' queues, the dead letters, the marker.
+
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+
+use super::Settings;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TopologyError {
+    /// `broker` is the number that the queues were made with, or a question mark.
+    #[error("the queues were made for {broker} partitions")]
+    Partitions { broker: String },
+    #[error(transparent)]
+    Broker(#[from] lapin::Error),
+}
+
+impl Settings {
+    pub(super) fn exchange(&self) -> String {
+        format!("{}.updates", self.prefix)
+    }
+
+    pub(super) fn partition_queue(&self, partition: u16) -> String {
+        format!("{}.p.{partition}", self.prefix)
+    }
+
+    pub(super) fn dead_queue(&self) -> String {
+        format!("{}.dead", self.prefix)
+    }
+
+    pub(super) fn lease_queue(&self, partition: u16) -> String {
+        format!("{}.lease.{partition}", self.prefix)
+    }
+
+    fn marker_queue(&self) -> String {
+        format!("{}.partitions", self.prefix)
+    }
+}
+
+/// Declares everything; what is there already stays as it is.
+pub(super) async fn declare(connection: &Connection, settings: &Settings) -> Result<(), TopologyError> {
+    let channel = connection.create_channel().await?;
+    declare_marker(&channel, settings).await?;
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let exchange = settings.exchange();
+    channel.exchange_declare(exchange.into(), ExchangeKind::Direct, durable, FieldTable::default()).await?;
+    declare_quorum(&channel, settings.dead_queue()).await?;
+    for partition in 0..settings.partitions {
+        declare_partition(&channel, settings, partition).await?;
+    }
+    channel.close(200, "declared".into()).await?;
+    Ok(())
+}
+
+/// Declares one partition's queue and binds it: again before each consume, since somebody may have
+/// deleted it meanwhile.
+pub(super) async fn declare_partition(
+    channel: &Channel,
+    settings: &Settings,
+    partition: u16,
+) -> Result<(), lapin::Error> {
+    let queue = settings.partition_queue(partition);
+    declare_quorum(channel, queue.clone()).await?;
+    let key = partition.to_string();
+    let exchange = settings.exchange();
+    let options = QueueBindOptions::default();
+    channel.queue_bind(queue.into(), exchange.into(), key.into(), options, FieldTable::default()).await
+}
+
+/// Quorum, also on one node: faster and safer than classic (facts R11). The delivery limit is neither
+/// absent nor -1, which means 20 on one version and 0 on another (facts R7).
+async fn declare_quorum(channel: &Channel, queue: String) -> Result<(), lapin::Error> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(1_000_000));
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    channel.queue_declare(queue.into(), durable, arguments).await.map(|_| ())
+}
+
+/// A queue that holds nothing: whoever declares it with another `x-max-length` is refused, and that is how
+/// a part whose PARTITIONS disagrees finds out (facts R15).
+async fn declare_marker(channel: &Channel, settings: &Settings) -> Result<(), TopologyError> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(i32::from(settings.partitions)));
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    match channel.queue_declare(settings.marker_queue().into(), durable, arguments).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match closing_code(&error) {
+            Some((406, text)) => TopologyError::Partitions { broker: number_in(&text) },
+            _ => TopologyError::Broker(error),
+        }),
+    }
+}
+
+/// The code and text with which the broker closed a channel.
+pub(super) fn closing_code(error: &lapin::Error) -> Option<(u16, String)> {
+    match error.kind() {
+        ErrorKind::ProtocolError(closed) => Some((closed.get_id(), closed.get_message().to_string())),
+        _ => None,
+    }
+}
+
+/// The number in `… received '16' but current is '32'`.
+fn number_in(text: &str) -> String {
+    let current = text.split("current is").nth(1).unwrap_or_default();
+    let digits: String =
+        current.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    if digits.is_empty() { "?".to_owned() } else { digits }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_brokers_number_is_read_from_its_refusal() {
+        let text = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'tgw.partitions' in vhost '/': received '16' but current is '32'";
+        assert_eq!(number_in(text), "32");
+        assert_eq!(number_in("something else"), "?");
+    }
+}

@@ -1,0 +1,120 @@
+//! Every setting there is, once: its name, its default, what it is for. The flags, the help text and the
+//! check of `.env.example` are all made from this list.
+
+/// Which programs take a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker {
+    Ingress,
+    Worker,
+    Both,
+}
+
+/// One setting: an environment variable, and a flag of the same name in kebab-case.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    pub default: Option<&'static str>,
+    /// Its value is never printed: it is a secret, or an address that may hold a password.
+    pub secret: bool,
+    pub taker: Taker,
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// `AMQP_URL` as a flag: `amqp-url`.
+    pub fn flag(&self) -> String {
+        self.name.to_ascii_lowercase().replace('_', "-")
+    }
+
+    pub fn is_for(&self, taker: Taker) -> bool {
+        taker == Taker::Both || self.taker == Taker::Both || self.taker == taker
+    }
+}
+
+const fn plain(name: &'static str, default: &'static str, taker: Taker, help: &'static str) -> Setting {
+    Setting { name, default: Some(default), secret: false, taker, help }
+}
+
+const fn optional(name: &'static str, taker: Taker, help: &'static str) -> Setting {
+    Setting { name, default: None, secret: false, taker, help }
+}
+
+const fn secret(name: &'static str, taker: Taker, help: &'static str) -> Setting {
+    Setting { name, default: None, secret: true, taker, help }
+}
+
+use Taker::{Both, Ingress, Worker};
+
+pub const ALL: &[Setting] = &[
+    secret("TELEGRAM_BOT_TOKEN", Worker, "The bot's token, as @BotFather gave it"),
+    secret(
+        "TELEGRAM_WEBHOOK_SECRET",
+        Ingress,
+        "The secret that Telegram sends with each update: 1-256 of A-Za-z0-9_-",
+    ),
+    secret("TELEGRAM_WEBHOOK_SECRET_PREVIOUS", Ingress, "Accepted too, while the secret is being changed"),
+    plain(
+        "TELEGRAM_API_URL",
+        "https://api.telegram.org",
+        Worker,
+        "The Bot API: Telegram's, a local server's or the simulator's",
+    ),
+    plain("TELEGRAM_TIMEOUT", "10", Worker, "Seconds for one call of the Bot API"),
+    plain(
+        "TELEGRAM_RESEND",
+        "always",
+        Worker,
+        "After a time-out that may have sent the message: always (send it once more) or never (dead letter)",
+    ),
+    optional(
+        "BOT_ID",
+        Both,
+        "The bot's number, stamped on updates by the ingress; the worker knows its own from the token",
+    ),
+    optional(
+        "LISTEN_ADDR",
+        Both,
+        "Where to listen: 0.0.0.0:8000 for the ingress, 0.0.0.0:8001 for the worker",
+    ),
+    optional("HTTP_WORKERS", Ingress, "Threads of the ingress; one per core by default"),
+    Setting {
+        name: "AMQP_URL",
+        default: Some("amqp://guest:guest@127.0.0.1:5672/%2f"),
+        secret: true,
+        taker: Both,
+        help: "RabbitMQ, amqp or amqps",
+    },
+    plain("AMQP_PREFIX", "tgw", Both, "The start of every queue's and exchange's name"),
+    plain(
+        "PARTITIONS",
+        "32",
+        Both,
+        "Queues that the updates are spread over; fixed by the first part that declares them",
+    ),
+    plain("REDIS_HOST", "127.0.0.1", Worker, "Redis"),
+    plain("REDIS_PORT", "6379", Worker, "Redis"),
+    secret("REDIS_URL", Worker, "Redis, with TLS or a password; wins over host and port"),
+    plain("SESSION_TTL", "86400", Worker, "Seconds that a session lives after its last update"),
+    plain("RATE_LIMIT_REQUESTS", "1", Worker, "Messages that one user may send in a window"),
+    plain("RATE_LIMIT_WINDOW", "1", Worker, "Seconds in a window"),
+    optional("CONVERSATION_SERVICE_URL", Worker, "The conversation service, or sample: for the demo's own"),
+    optional("MATCHING_SERVICE_URL", Worker, "The matching service, or sample:"),
+    optional("NOTIFICATION_SERVICE_URL", Worker, "The notification service, or sample:"),
+    optional("USER_PROFILE_SERVICE_URL", Worker, "The user profile service, or sample:"),
+    plain("CONVERSATION_SERVICE_TIMEOUT", "5", Worker, "Seconds for one call"),
+    plain("MATCHING_SERVICE_TIMEOUT", "3", Worker, "Seconds for one call"),
+    plain("NOTIFICATION_SERVICE_TIMEOUT", "3", Worker, "Seconds for one call"),
+    plain("USER_PROFILE_SERVICE_TIMEOUT", "3", Worker, "Seconds for one call"),
+    optional("ROUTES_FILE", Worker, "The routing table, TOML; without it the built-in table"),
+    plain("ACCEPT_DEADLINE", "0.5", Ingress, "Seconds in which every request is answered"),
+    plain("DATA_DIR", "./data", Both, "The folder of the embedded queue and store; of one process"),
+    plain("CONCURRENCY", "1024", Worker, "Updates in hand per worker"),
+    plain("SHUTDOWN_GRACE", "25", Both, "Seconds that work in hand has to end after SIGTERM"),
+    plain("LOG_LEVEL", "info", Both, "error, warn, info, debug or trace"),
+    optional("LOG_FORMAT", Both, "json or text; text on a terminal by default"),
+];
+
+/// The setting of that name.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    ALL.iter().find(|setting| setting.name == name)
+}

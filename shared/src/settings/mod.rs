@@ -1,0 +1,185 @@
+//! Settings: gathered as text from flags, the environment and `.env`, then checked one by one. A value
+//! that can't be used is an error that names the setting, the value and what it may be; nothing here
+//! opens a connection or a file other than `.env`.
+
+mod catalogue;
+mod common;
+
+use std::collections::HashMap;
+use std::fmt;
+
+use clap::{Arg, ArgMatches, Command};
+
+pub use catalogue::{ALL, Setting, Taker, find};
+pub use common::{LogFormat, Logs, address, http_url, seconds, token, whole};
+
+/// A setting that can't be used, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingError {
+    pub name: String,
+    /// What it was; none where it was missing or is a secret.
+    pub value: Option<String>,
+    /// What it may be.
+    pub expected: String,
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A value can hold line breaks, and this is to be one line: hence the debug form.
+        match &self.value {
+            Some(value) => write!(out, "{} is {value:?}, but must be {}", self.name, self.expected),
+            None => write!(out, "{} must be {}", self.name, self.expected),
+        }
+    }
+}
+
+impl std::error::Error for SettingError {}
+
+/// All values that were given, as text.
+#[derive(Clone, Default)]
+pub struct Values(HashMap<&'static str, String>);
+
+impl Values {
+    /// A flag wins over the environment, and that over the `.env` file. An empty value counts as none.
+    pub fn gather(flags: &ArgMatches) -> Result<Self, SettingError> {
+        let file = read_env_file()?;
+        let value = |setting: &Setting| {
+            let flag = flags.try_get_one::<String>(setting.name).ok().flatten().cloned();
+            let environment =
+                || std::env::var_os(setting.name).map(|value| value.to_string_lossy().into_owned());
+            flag.or_else(environment).or_else(|| file.get(setting.name).cloned())
+        };
+        let given = ALL.iter().filter_map(|setting| Some((setting.name, value(setting)?)));
+        Ok(Self(given.filter(|(_, value)| !value.is_empty()).collect()))
+    }
+
+    /// Values that are not the machine's own, for a program that sets its parts itself, and for tests.
+    pub fn of(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        Self(values.into_iter().collect())
+    }
+
+    /// Sets `name` unless it was given.
+    pub fn default_to(&mut self, name: &'static str, value: impl Into<String>) {
+        self.0.entry(name).or_insert_with(|| value.into());
+    }
+
+    /// Sets `name`, whatever was given.
+    pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.0.insert(name, value.into());
+    }
+
+    /// Whether somebody set it; a default is not given.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The value, or its default.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).or_else(|| find(name)?.default)
+    }
+
+    /// The value, which must be there.
+    pub fn required(&self, name: &str, expected: &str) -> Result<&str, SettingError> {
+        self.text(name).ok_or_else(|| self.error(name, &format!("set: {expected}")))
+    }
+
+    /// The value read by `read`; none where it is neither given nor has a default.
+    pub fn optional<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, SettingError> {
+        self.text(name).map(|text| read(text).ok_or_else(|| self.error(name, expected))).transpose()
+    }
+
+    /// The value read by `read`; an error where it can't be read or is not there.
+    pub fn parse<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, SettingError> {
+        read(self.required(name, expected)?).ok_or_else(|| self.error(name, expected))
+    }
+
+    /// The error for `name`, which does not print a secret.
+    pub fn error(&self, name: &str, expected: &str) -> SettingError {
+        let printable = find(name).is_none_or(|setting| !setting.secret);
+        let value = self.text(name).filter(|_| printable).map(str::to_owned);
+        SettingError { name: name.to_owned(), value, expected: expected.to_owned() }
+    }
+}
+
+/// The `.env` file of the current folder; empty where there is none.
+fn read_env_file() -> Result<HashMap<String, String>, SettingError> {
+    let broken =
+        |what: String| SettingError { name: "the file .env".to_owned(), value: None, expected: what };
+    match dotenvy::from_filename_iter(".env") {
+        Ok(lines) => lines.collect::<Result<_, _>>().map_err(|error| match error {
+            // The parse error would print the line, and with it perhaps a secret.
+            dotenvy::Error::LineParse(..) => broken("lines of NAME=value: one of them is not".to_owned()),
+            other => broken(format!("readable: {other}")),
+        }),
+        Err(error) if error.not_found() => Ok(HashMap::new()),
+        Err(error) => Err(broken(format!("readable: {error}"))),
+    }
+}
+
+/// `command` with a flag for each setting that `taker` takes.
+pub fn with_flags(command: Command, taker: Taker) -> Command {
+    command.args(ALL.iter().filter(|setting| setting.is_for(taker)).map(flag))
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+    let help = format!("{} [env: {}]{default}", setting.help, setting.name);
+    Arg::new(setting.name).long(setting.flag()).value_name("VALUE").help(help).help_heading("Settings")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(name: &'static str, value: &str) -> Values {
+        Values::of([(name, value.to_owned())])
+    }
+
+    #[test]
+    fn a_bad_value_names_itself_and_what_it_may_be() {
+        let error = whole(&values("PARTITIONS", "abc"), "PARTITIONS", 1..=1024).unwrap_err();
+        assert_eq!(error.to_string(), r#"PARTITIONS is "abc", but must be a whole number from 1 to 1024"#);
+        let error = seconds(&values("ACCEPT_DEADLINE", "-1"), "ACCEPT_DEADLINE", 0.01..=50.0).unwrap_err();
+        assert!(error.to_string().starts_with(r#"ACCEPT_DEADLINE is "-1", but must be"#), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        let error = token(&values("TELEGRAM_BOT_TOKEN", "hunter2")).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        assert!(error.to_string().starts_with("TELEGRAM_BOT_TOKEN must be"), "{error}");
+    }
+
+    #[test]
+    fn every_flag_is_its_variable_in_kebab_case_and_parses() {
+        let command = with_flags(Command::new("x"), Taker::Both);
+        let matches = command.try_get_matches_from(["x", "--redis-port", "7", "--log-level=warn"]).unwrap();
+        let values = Values::gather(&matches).unwrap();
+        assert_eq!((values.text("REDIS_PORT"), values.text("LOG_LEVEL")), (Some("7"), Some("warn")));
+    }
+
+    #[test]
+    fn the_example_file_lists_every_setting_with_its_default() {
+        let example = include_str!("../../../.env.example");
+        for setting in ALL {
+            let line = format!("{}={}", setting.name, setting.default.unwrap_or_default());
+            let commented = format!("#{line}");
+            let listed = example.lines().any(|it| {
+                it == line
+                    || it == commented
+                    || (setting.default.is_none() && it.trim_start_matches('#').starts_with(&line))
+            });
+            assert!(listed, ".env.example has no line {line}");
+        }
+    }
+}

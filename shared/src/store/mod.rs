@@ -1,0 +1,190 @@
+//! The door to shared state: what is known of an update (seen, attempts, its plan), of a user (session,
+//! rate limit), and who is handling it. Two rooms lie behind it, Redis and the embedded store.
+//!
+//! Every write of an update is conditional on its claim: a worker that was frozen and has lost the update
+//! to another gets `Fenced` and must stop. A claim that is simply not there (the store lost its memory)
+//! fences nobody.
+
+pub mod bucket;
+pub mod embedded;
+pub mod redis;
+
+use bytes::Bytes;
+
+/// An ended update is remembered this long: 25 h, since Telegram may repeat one for 24 h (facts T4, T8).
+pub const REMEMBER_SECONDS: u64 = 90_000;
+
+/// What is known of an update that has not ended is kept this long (48 h): twice the life of a message.
+pub const OPEN_SECONDS: u64 = 172_800;
+
+/// Which update. All that is kept of it lies under one hash tag, so that a script runs on Redis Cluster (facts D5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateKey {
+    pub bot: u64,
+    pub update_id: u64,
+    /// 0, or the number of the replay: each replay is a run of its own.
+    pub replay: u32,
+    /// The user, else the chat, else 0: what the hash tag is made of.
+    pub owner: i64,
+}
+
+/// What `begin` is asked.
+#[derive(Clone, Debug)]
+pub struct Begin<'a> {
+    pub key: &'a UpdateKey,
+    /// Who handles it: one name per worker process.
+    pub worker: &'a str,
+    /// The user whose session is looked up and renewed, if the update has one.
+    pub user: Option<i64>,
+    pub session_seconds: u64,
+    /// What the rate limit charges; none where this update is not charged.
+    pub charge: Option<Charge<'a>>,
+    /// Whether an update that was begun before may be begun now. Without it such a one is told
+    /// (`Begun::Suspect`) and not counted, so that suspects can be run one at a time.
+    pub suspect: bool,
+    /// A panic in this process counts as an attempt even though the claim is still this worker's.
+    pub after_panic: bool,
+}
+
+/// One update's charge on its user's bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'a> {
+    /// When the user acted, ms since the epoch (contract 3.3).
+    pub acted_ms: u64,
+    /// An album is charged once: by this, the id of its media group.
+    pub album: Option<&'a str>,
+    /// The bucket's size, 1 or more.
+    pub requests: u32,
+    /// The time in which an empty bucket fills, ms, 1 or more.
+    pub window_ms: u64,
+}
+
+/// What `begin` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It ended before, as done or as dead: only the ack is missing.
+    Ended,
+    /// It was begun before and has not ended; nothing was counted.
+    Suspect,
+    Run(Run),
+}
+
+/// An update's run, as the store knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// This attempt's number, from 1.
+    pub attempts: u32,
+    /// The user's internal id; `user_<id>` where no service has set another; none without a user.
+    pub user_id: Option<String>,
+    /// The rate limit said no. Decided once per update, however often it is delivered.
+    pub limited: bool,
+    /// The answer that an earlier attempt stored, and how many of its messages went out.
+    pub plan: Option<Bytes>,
+    pub sent: u32,
+    /// A letter for it was begun: it is to be buried (again), never handled.
+    pub dying: Option<Bytes>,
+}
+
+/// How an update ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Done,
+    Dead,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Down, hanging or failing over: go on without it (I9).
+    #[error("the store is away")]
+    Away,
+    /// Another worker has claimed the update since: stop, send nothing more, ack nothing.
+    #[error("the update is another worker's now")]
+    Fenced,
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone)]
+pub enum Store {
+    Redis(redis::Store),
+    Embedded(embedded::Store),
+}
+
+macro_rules! both {
+    ($self:ident, $store:ident => $call:expr) => {
+        match $self {
+            Self::Redis($store) => $call.await,
+            Self::Embedded($store) => $call.await,
+        }
+    };
+}
+
+impl Store {
+    /// Counts an attempt, claims the update, and tells what is known of it and of its user: one round trip.
+    ///
+    /// An attempt is counted where the claim was another worker's or nobody's, and after a panic: a lost
+    /// connection or a hand-over within one process is no attempt.
+    pub async fn begin(&self, begin: &Begin<'_>) -> Result<Begun, StoreError> {
+        both!(self, store => store.begin(begin))
+    }
+
+    /// Keeps the answer until it is sent, and sets the user's session where a service named an id.
+    pub async fn plan(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        plan: &Bytes,
+        session: Option<&Session<'_>>,
+    ) -> Result<(), StoreError> {
+        both!(self, store => store.plan(key, worker, plan, session))
+    }
+
+    /// The first `count` messages of the plan went out.
+    pub async fn sent(&self, key: &UpdateKey, worker: &str, count: u32) -> Result<(), StoreError> {
+        both!(self, store => store.sent(key, worker, count))
+    }
+
+    /// The update is about to be buried, for a reason that the caller wrote into `why`.
+    pub async fn dying(&self, key: &UpdateKey, worker: &str, why: &Bytes) -> Result<(), StoreError> {
+        both!(self, store => store.dying(key, worker, why))
+    }
+
+    /// The update has ended: all that was kept of it is forgotten but this.
+    pub async fn finish(&self, key: &UpdateKey, worker: &str, end: End) -> Result<(), StoreError> {
+        both!(self, store => store.finish(key, worker, end))
+    }
+
+    /// Handling was broken off for no fault of the update (a hand-over, a lost connection): the attempt
+    /// that `begin` counted is taken back, and the claim is dropped.
+    pub async fn release(&self, key: &UpdateKey, worker: &str) -> Result<(), StoreError> {
+        both!(self, store => store.release(key, worker))
+    }
+
+    /// Takes the right to answer this update's callback: true once per update, false ever after and where
+    /// the update has ended.
+    pub async fn answer_once(&self, key: &UpdateKey) -> Result<bool, StoreError> {
+        both!(self, store => store.answer_once(key))
+    }
+
+    /// Takes the right to tell a user that they are too fast, for `hold_ms`: true for the first to ask.
+    pub async fn notice_begin(&self, key: &UpdateKey, hold_ms: u64) -> Result<bool, StoreError> {
+        both!(self, store => store.notice_begin(key, hold_ms))
+    }
+
+    /// The notice went out just now: the next one may follow after `window_ms`.
+    pub async fn notice_sent(&self, key: &UpdateKey, window_ms: u64) -> Result<(), StoreError> {
+        both!(self, store => store.notice_sent(key, window_ms))
+    }
+
+    /// Whether the store answers, for `/ready`.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        both!(self, store => store.ping())
+    }
+}
+
+/// A user's session to set.
+#[derive(Clone, Debug)]
+pub struct Session<'a> {
+    pub user: i64,
+    pub user_id: &'a str,
+    pub seconds: u64,
+}

@@ -1,0 +1,248 @@
+//! The store on Redis: the only room that knows the redis crate.
+//!
+//! Each step is one script over keys with one hash tag, so one round trip, atomic, and fit for Redis
+//! Cluster (facts D5). A call has 250 ms; after one that failed or took longer, Redis is treated as away
+//! for a second (contract 9), so that an update never waits twice on a dead one.
+
+mod breaker;
+
+use std::future::Future;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{
+    AsyncCommands as _, FromRedisValue, IntoConnectionInfo as _, RedisError, Script, ScriptInvocation,
+};
+
+use self::breaker::Breaker;
+use super::{Begin, Begun, End, OPEN_SECONDS, REMEMBER_SECONDS, Run, Session, StoreError, UpdateKey, bucket};
+use crate::events;
+use crate::readiness::Readiness;
+use crate::settings::{SettingError, Values, whole};
+
+/// A call takes no longer than this (contract 9).
+const CALL: Duration = Duration::from_millis(250);
+
+/// An album's verdict is kept this long: its parts arrive within seconds.
+const ALBUM_SECONDS: u64 = 3600;
+
+static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("begin.lua")));
+static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("step.lua")));
+
+/// Redis, over one connection that is made again after each loss. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    connection: ConnectionManager,
+    breaker: Arc<Breaker>,
+    readiness: Readiness,
+}
+
+/// Where Redis is.
+#[derive(Clone)]
+pub struct Settings(redis::ConnectionInfo);
+
+impl Settings {
+    /// `REDIS_URL`, else `REDIS_HOST` and `REDIS_PORT`.
+    pub fn read(values: &Values) -> Result<Self, SettingError> {
+        if values.is_given("REDIS_URL") {
+            let expected = "an address such as redis://:password@host:6379/0, or rediss:// for TLS";
+            return values.parse("REDIS_URL", expected, |text| text.into_connection_info().ok()).map(Self);
+        }
+        let port = whole(values, "REDIS_PORT", 1..=65535)? as u16;
+        let expected = "a host's name or address";
+        values.parse("REDIS_HOST", expected, |host| (host, port).into_connection_info().ok()).map(Self)
+    }
+}
+
+impl Store {
+    /// Begins to connect; a Redis that is away now is no error.
+    pub fn open(settings: Settings, readiness: Readiness) -> Result<Self, RedisError> {
+        let config = ConnectionManagerConfig::new()
+            .set_response_timeout(Some(CALL))
+            .set_connection_timeout(Some(CALL))
+            .set_number_of_retries(0);
+        let client = redis::Client::open(settings.0)?;
+        let connection = ConnectionManager::new_lazy_with_config(client, config)?;
+        Ok(Self { connection, breaker: Arc::default(), readiness })
+    }
+
+    pub(super) async fn begin(&self, begin: &Begin<'_>) -> Result<Begun, StoreError> {
+        let keys = Keys(begin.key);
+        let charge = begin.charge.as_ref();
+        let mut call = BEGIN.key(keys.update());
+        call.key(keys.session()).key(keys.bucket()).key(keys.album(charge.and_then(|charge| charge.album)));
+        call.arg(begin.worker).arg(OPEN_SECONDS).arg(begin.suspect).arg(begin.after_panic);
+        call.arg(begin.user.map(|user| user.to_string()).unwrap_or_default()).arg(begin.session_seconds);
+        match charge {
+            Some(it) => call.arg(1).arg(it.acted_ms).arg(it.requests).arg(it.window_ms),
+            None => call.arg(0).arg(0).arg(1).arg(1),
+        };
+        call.arg(REMEMBER_SECONDS)
+            .arg(ALBUM_SECONDS)
+            .arg(charge.is_some_and(|charge| charge.album.is_some()));
+        call.arg(bucket::HISTORY);
+        self.call(&call).await.map(begun)
+    }
+
+    pub(super) async fn plan(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        plan: &Bytes,
+        session: Option<&Session<'_>>,
+    ) -> Result<(), StoreError> {
+        let mut call = step(key, worker, "plan");
+        call.arg(&plan[..]);
+        if let Some(session) = session {
+            call.arg(session.user_id).arg(session.seconds);
+        }
+        self.written(&call).await
+    }
+
+    pub(super) async fn sent(&self, key: &UpdateKey, worker: &str, count: u32) -> Result<(), StoreError> {
+        let mut call = step(key, worker, "sent");
+        call.arg(count);
+        self.written(&call).await
+    }
+
+    pub(super) async fn dying(&self, key: &UpdateKey, worker: &str, why: &Bytes) -> Result<(), StoreError> {
+        let mut call = step(key, worker, "dying");
+        call.arg(&why[..]);
+        self.written(&call).await
+    }
+
+    pub(super) async fn finish(&self, key: &UpdateKey, worker: &str, end: End) -> Result<(), StoreError> {
+        let mut call = step(key, worker, "finish");
+        call.arg(if end == End::Done { "done" } else { "dead" }).arg(REMEMBER_SECONDS);
+        self.written(&call).await
+    }
+
+    pub(super) async fn release(&self, key: &UpdateKey, worker: &str) -> Result<(), StoreError> {
+        self.written(&step(key, worker, "release")).await
+    }
+
+    pub(super) async fn answer_once(&self, key: &UpdateKey) -> Result<bool, StoreError> {
+        let mut call = step(key, "", "answer");
+        call.arg(OPEN_SECONDS);
+        self.call::<i64>(&call).await.map(|first| first == 1)
+    }
+
+    pub(super) async fn notice_begin(&self, key: &UpdateKey, hold_ms: u64) -> Result<bool, StoreError> {
+        let name = Keys(key).notice();
+        let mut connection = self.connection.clone();
+        let mut set = redis::cmd("SET");
+        set.arg(name).arg(1).arg("NX").arg("PX").arg(hold_ms.max(1));
+        self.guard(async move { set.query_async::<Option<String>>(&mut connection).await })
+            .await
+            .map(|set| set.is_some())
+    }
+
+    pub(super) async fn notice_sent(&self, key: &UpdateKey, window_ms: u64) -> Result<(), StoreError> {
+        let name = Keys(key).notice();
+        let mut connection = self.connection.clone();
+        self.guard(async move { connection.pset_ex(name, 1, window_ms.max(1)).await }).await
+    }
+
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let mut connection = self.connection.clone();
+        self.guard(async move { redis::cmd("PING").query_async::<String>(&mut connection).await })
+            .await
+            .map(|_| ())
+    }
+
+    async fn written(&self, call: &ScriptInvocation<'_>) -> Result<(), StoreError> {
+        match self.call::<i64>(call).await? {
+            0 => Err(StoreError::Fenced),
+            _ => Ok(()),
+        }
+    }
+
+    async fn call<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+        let mut connection = self.connection.clone();
+        self.guard(async { call.invoke_async(&mut connection).await }).await
+    }
+
+    /// Makes one call, within its time and unless the breaker is open.
+    async fn guard<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
+        if self.breaker.is_open() {
+            return Err(StoreError::Away);
+        }
+        let result = match tokio::time::timeout(CALL, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {CALL:?}")),
+        };
+        match result {
+            Ok(value) => {
+                self.says("up");
+                Ok(value)
+            }
+            Err(error) => {
+                self.breaker.open();
+                events::store_away(&error);
+                self.says("away");
+                Err(StoreError::Away)
+            }
+        }
+    }
+
+    /// A worker without Redis is ready all the same, and says so (contract 2).
+    fn says(&self, state: &'static str) {
+        if self.breaker.changed(state == "up") {
+            self.readiness.set("store", state, true);
+            events::store_changed(state == "up");
+        }
+    }
+}
+
+fn step<'a>(key: &UpdateKey, worker: &str, step: &str) -> ScriptInvocation<'a> {
+    let keys = Keys(key);
+    let mut call = STEP.key(keys.update());
+    call.key(keys.session()).arg(worker).arg(step);
+    call
+}
+
+/// The names of an update's keys, all under the hash tag `{bot:owner}`.
+struct Keys<'a>(&'a UpdateKey);
+
+impl Keys<'_> {
+    fn name(&self, rest: &str) -> String {
+        format!("tgw:{{{}:{}}}:{rest}", self.0.bot, self.0.owner)
+    }
+
+    fn update(&self) -> String {
+        self.name(&format!("update:{}:{}", self.0.update_id, self.0.replay))
+    }
+
+    fn session(&self) -> String {
+        self.name("session")
+    }
+
+    fn bucket(&self) -> String {
+        self.name("bucket")
+    }
+
+    fn album(&self, album: Option<&str>) -> String {
+        self.name(&format!("album:{}", album.unwrap_or_default()))
+    }
+
+    fn notice(&self) -> String {
+        self.name("notice")
+    }
+}
+
+/// What `begin.lua` returns: a word, then attempts, user_id, limited, plan, sent and dying.
+type BeginAnswer = (String, u32, Option<String>, bool, Option<Vec<u8>>, u32, Option<Vec<u8>>);
+
+fn begun((word, attempts, user_id, limited, plan, sent, dying): BeginAnswer) -> Begun {
+    match word.as_str() {
+        "ended" => Begun::Ended,
+        "suspect" => Begun::Suspect,
+        _ => {
+            let (plan, dying) = (plan.map(Bytes::from), dying.map(Bytes::from));
+            Begun::Run(Run { attempts, user_id, limited, plan, sent, dying })
+        }
+    }
+}

@@ -1,0 +1,47 @@
+-- One write of an update that was begun. See `Store` for what each step promises.
+-- KEYS: update, session. ARGV: worker, step, and what the step needs.
+-- Returns 1, or 0 where another worker has claimed the update since.
+local worker, step = ARGV[1], ARGV[2]
+
+local ended = redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('GET', KEYS[1])
+if step == 'answer' then
+  if ended or redis.call('HSETNX', KEYS[1], 'answered', 1) == 0 then return 0 end
+  redis.call('EXPIRE', KEYS[1], ARGV[3])
+  return 1
+end
+if ended then
+  -- Whoever still has something to write of an update that another one ended has to stop.
+  if step == 'release' or (step == 'finish' and ended == ARGV[3]) then return 1 end
+  return 0
+end
+
+local claim = redis.call('HGET', KEYS[1], 'claim')
+if claim and claim ~= worker then return 0 end
+
+if step == 'finish' then
+  -- SET replaces the hash: of an update that has ended only this is kept (facts D5).
+  redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4])
+  return 1
+end
+if step == 'release' then
+  if claim then
+    redis.call('HINCRBY', KEYS[1], 'attempts', -1)
+    redis.call('HDEL', KEYS[1], 'claim')
+  end
+  return 1
+end
+
+if step == 'plan' then
+  redis.call('HSETNX', KEYS[1], 'plan', ARGV[3])
+  if ARGV[4] then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5]) end
+elseif step == 'sent' then
+  redis.call('HSET', KEYS[1], 'sent', ARGV[3])
+elseif step == 'dying' then
+  redis.call('HSET', KEYS[1], 'dying', ARGV[3])
+end
+if not claim then
+  -- Redis lost its memory since `begin`: what is kept from here on is claimed, and does not stay for ever.
+  redis.call('HSET', KEYS[1], 'claim', worker)
+  redis.call('EXPIRE', KEYS[1], 172800)
+end
+return 1

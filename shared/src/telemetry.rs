@@ -1,0 +1,154 @@
+//! The log: one JSON object a line on stdout (contract 7), or text for a person at a terminal.
+//!
+//! Libraries speak only from WARN up, and lapin not at all: it logs a returned message with its payload,
+//! which is users' text (facts L5). What they have to say reaches us as errors, and we log those.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock;
+use crate::settings::{LogFormat, Logs};
+
+/// Our own crates, which log at the level that was asked for.
+const OURS: [&str; 6] = ["shared", "ingress", "worker", "tgw", "tgw_ingress", "tgw_worker"];
+
+/// Begins to log. Does nothing where something else in this process has begun already.
+pub fn start(logs: Logs) {
+    let ours = OURS.map(|name| format!("{name}={}", logs.level)).join(",");
+    let filter = EnvFilter::new(format!("warn,lapin=off,{ours}"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let begun = match logs.format {
+        LogFormat::Json => builder.event_format(JsonLines).try_init(),
+        LogFormat::Text => builder.with_target(false).try_init(),
+    };
+    if begun.is_err() {
+        tracing::debug!("logging had begun before");
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // Only where it was: a panic's own words can quote the text that it stumbled over.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a panic");
+    }));
+}
+
+struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut fields = Map::new();
+        event.record(&mut Fields(&mut fields));
+        let line = Line {
+            time: clock::rfc3339(clock::now_ms()),
+            level: event.metadata().level().as_str(),
+            name: name(event.metadata().target()),
+            message: fields.remove("message").unwrap_or_default(),
+            fields,
+        };
+        let line = serde_json::to_string(&line).map_err(|_| fmt::Error)?;
+        writeln!(out, "{line}")
+    }
+}
+
+/// One line, its fields in the order in which a person reads them.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    level: &'a str,
+    name: String,
+    message: Value,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+}
+
+/// The part of the program that speaks: every part has its words in a file `events`, which says nothing.
+fn name(target: &str) -> String {
+    target.trim_end_matches("::events").replace("::", ".")
+}
+
+/// Puts an event's fields into the line, numbers as numbers.
+struct Fields<'a>(&'a mut Map<String, Value>);
+
+impl Fields<'_> {
+    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_with_the_fields_of_the_contract() {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber =
+            tracing_subscriber::fmt().event_format(JsonLines).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(request_id = "r", telegram_user_id = 7, latency_ms = 12, "two\nlines");
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["message"], "two\nlines");
+        assert_eq!((&line["telegram_user_id"], &line["latency_ms"]), (&7.into(), &12.into()));
+        assert!(line["time"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(line["name"], "shared.telemetry.tests");
+    }
+}

@@ -1,0 +1,23 @@
+//! One suite over both rooms behind each door: the embedded queue and RabbitMQ, the embedded store and
+//! Redis. What passes here may be relied on without knowing which of the two is there.
+//!
+//! RabbitMQ and Redis are where `TGW_TEST_AMQP_URL` and `TGW_TEST_REDIS_URL` say, which `tests/run` sets;
+//! without them their half is skipped, and says so.
+
+// A test's tools stop it at once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+#[path = "doors/backend.rs"]
+mod backend;
+#[path = "doors/embedded.rs"]
+mod embedded;
+#[path = "doors/letter.rs"]
+mod letter;
+#[path = "doors/model.rs"]
+mod model;
+#[path = "doors/queue.rs"]
+mod queue;
+#[path = "doors/rate.rs"]
+mod rate;
+#[path = "doors/store.rs"]
+mod store;

@@ -1,0 +1,245 @@
+//! What the door of the store promises, whichever room is behind it. The rate limit has a file of its own.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use shared::store::{Begin, Begun, End, Run, Session, StoreError, UpdateKey};
+
+use crate::backend::{LONG, Stored};
+
+crate::over_both!(Stored, redis:
+    the_first_begin_is_the_first_attempt,
+    a_redelivery_to_the_same_worker_is_no_attempt_but_a_panic_is,
+    what_another_worker_had_begun_is_a_suspect,
+    a_release_takes_the_attempt_back,
+    a_worker_that_lost_an_update_is_fenced,
+    a_worker_whose_update_another_ended_is_fenced,
+    a_claim_that_is_not_there_fences_nobody,
+    the_answer_is_kept_until_it_is_sent,
+    a_dying_update_is_found_dying,
+    an_ended_update_is_told_and_forgotten,
+    a_replay_is_a_run_of_its_own,
+    a_session_lasts_as_long_as_it_is_used,
+    a_service_sets_the_session,
+    a_callback_is_answered_once,
+    a_notice_is_sent_once_in_its_time,
+);
+
+pub fn key(stored: &Stored, update_id: u64, owner: i64) -> UpdateKey {
+    UpdateKey { bot: stored.bot, update_id, replay: 0, owner }
+}
+
+/// As an update that may be a suspect is begun by `worker`.
+pub fn of<'a>(key: &'a UpdateKey, worker: &'a str) -> Begin<'a> {
+    Begin {
+        key,
+        worker,
+        user: Some(key.owner),
+        session_seconds: 60,
+        charge: None,
+        suspect: true,
+        after_panic: false,
+    }
+}
+
+pub async fn run(stored: &Stored, begin: &Begin<'_>) -> Run {
+    match stored.store.begin(begin).await.unwrap() {
+        Begun::Run(run) => run,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_fenced(outcome: Result<(), StoreError>) -> bool {
+    matches!(outcome, Err(StoreError::Fenced))
+}
+
+async fn the_first_begin_is_the_first_attempt(stored: Stored) {
+    let key = key(&stored, 1, 5);
+    let expected = Run { attempts: 1, user_id: Some("user_5".to_owned()), ..Run::default() };
+    assert_eq!(run(&stored, &Begin { suspect: false, ..of(&key, "w1") }).await, expected);
+    let nobody = UpdateKey { update_id: 2, owner: -7, ..key.clone() };
+    let expected = Run { attempts: 1, ..Run::default() };
+    assert_eq!(run(&stored, &Begin { user: None, ..of(&nobody, "w1") }).await, expected);
+    stored.store.ping().await.unwrap();
+}
+
+async fn a_redelivery_to_the_same_worker_is_no_attempt_but_a_panic_is(stored: Stored) {
+    let key = key(&stored, 1, 5);
+    for (after_panic, attempts) in [(false, 1), (false, 1), (true, 2), (false, 2), (true, 3)] {
+        let begin = Begin { suspect: false, after_panic, ..of(&key, "w1") };
+        assert_eq!(run(&stored, &begin).await.attempts, attempts);
+    }
+}
+
+async fn what_another_worker_had_begun_is_a_suspect(stored: Stored) {
+    let key = key(&stored, 1, 5);
+    run(&stored, &of(&key, "w1")).await;
+    for _ in 0..3 {
+        let begin = Begin { suspect: false, ..of(&key, "w2") };
+        assert_eq!(stored.store.begin(&begin).await.unwrap(), Begun::Suspect);
+    }
+    assert_eq!(run(&stored, &of(&key, "w2")).await.attempts, 2);
+    let mine = Begin { suspect: false, ..of(&key, "w2") };
+    assert_eq!(run(&stored, &mine).await.attempts, 2, "to its own worker it is none");
+}
+
+async fn a_release_takes_the_attempt_back(stored: Stored) {
+    let key = key(&stored, 1, 5);
+    for worker in ["w1", "w2", "w3"] {
+        assert_eq!(run(&stored, &Begin { suspect: false, ..of(&key, worker) }).await.attempts, 1);
+        stored.store.release(&key, worker).await.unwrap();
+        stored.store.release(&key, worker).await.unwrap();
+    }
+    assert_eq!(run(&stored, &of(&key, "w4")).await.attempts, 1);
+    // A suspect's release leaves what it was begun with before.
+    run(&stored, &of(&key, "w5")).await;
+    stored.store.release(&key, "w5").await.unwrap();
+    let begin = Begin { suspect: false, ..of(&key, "w6") };
+    assert_eq!(stored.store.begin(&begin).await.unwrap(), Begun::Suspect);
+}
+
+async fn a_worker_that_lost_an_update_is_fenced(stored: Stored) {
+    let (store, key) = (&stored.store, key(&stored, 1, 5));
+    let (old, new) = (Bytes::from_static(b"old"), Bytes::from_static(b"new"));
+    run(&stored, &of(&key, "w1")).await;
+    run(&stored, &of(&key, "w2")).await;
+    let session = Session { user: 5, user_id: "stolen", seconds: 60 };
+    assert!(is_fenced(store.plan(&key, "w1", &old, Some(&session)).await));
+    assert!(is_fenced(store.sent(&key, "w1", 9).await));
+    assert!(is_fenced(store.dying(&key, "w1", &old).await));
+    assert!(is_fenced(store.finish(&key, "w1", End::Dead).await));
+    assert!(is_fenced(store.release(&key, "w1").await));
+    store.plan(&key, "w2", &new, None).await.unwrap();
+    store.sent(&key, "w2", 1).await.unwrap();
+    let expected =
+        Run { attempts: 2, user_id: Some("user_5".to_owned()), plan: Some(new), sent: 1, ..Run::default() };
+    assert_eq!(run(&stored, &of(&key, "w2")).await, expected);
+}
+
+/// It was frozen for so long that nothing but the end is left of the update.
+async fn a_worker_whose_update_another_ended_is_fenced(stored: Stored) {
+    let (store, key, words) = (&stored.store, key(&stored, 1, 5), Bytes::from_static(b"late"));
+    run(&stored, &of(&key, "w1")).await;
+    run(&stored, &of(&key, "w2")).await;
+    store.finish(&key, "w2", End::Done).await.unwrap();
+    assert!(is_fenced(store.plan(&key, "w1", &words, None).await));
+    assert!(is_fenced(store.sent(&key, "w1", 1).await));
+    assert!(is_fenced(store.dying(&key, "w1", &words).await));
+}
+
+async fn a_claim_that_is_not_there_fences_nobody(stored: Stored) {
+    let (store, words) = (&stored.store, Bytes::from_static(b"words"));
+    let all: Vec<UpdateKey> = (1..=5).map(|update_id| key(&stored, update_id, 5)).collect();
+    store.plan(&all[0], "w1", &words, None).await.unwrap();
+    store.sent(&all[1], "w1", 1).await.unwrap();
+    store.dying(&all[2], "w1", &words).await.unwrap();
+    store.finish(&all[3], "w1", End::Done).await.unwrap();
+    store.release(&all[4], "w1").await.unwrap();
+    assert_eq!(run(&stored, &of(&all[0], "w1")).await.plan, Some(words));
+    assert_eq!(stored.store.begin(&of(&all[3], "w2")).await.unwrap(), Begun::Ended);
+    assert_eq!(run(&stored, &of(&all[4], "w2")).await.attempts, 1);
+}
+
+async fn the_answer_is_kept_until_it_is_sent(stored: Stored) {
+    let (store, key) = (&stored.store, key(&stored, 1, 5));
+    let plan = Bytes::from((0..=255).cycle().take(50_000).collect::<Vec<u8>>());
+    run(&stored, &of(&key, "w1")).await;
+    store.plan(&key, "w1", &plan, None).await.unwrap();
+    store.plan(&key, "w1", &Bytes::from_static(b"another"), None).await.unwrap();
+    assert_eq!(run(&stored, &of(&key, "w1")).await.sent, 0);
+    for count in 1..=3 {
+        store.sent(&key, "w1", count).await.unwrap();
+        let known = run(&stored, &of(&key, "w1")).await;
+        assert_eq!((known.sent, known.plan == Some(plan.clone())), (count, true), "the first plan stays");
+    }
+    let taken_over = run(&stored, &of(&key, "w2")).await;
+    assert_eq!((taken_over.sent, taken_over.plan == Some(plan)), (3, true));
+}
+
+async fn a_dying_update_is_found_dying(stored: Stored) {
+    let (key, why) = (key(&stored, 1, 5), Bytes::from_static(b"\0service\xff"));
+    run(&stored, &of(&key, "w1")).await;
+    stored.store.dying(&key, "w1", &why).await.unwrap();
+    assert_eq!(run(&stored, &of(&key, "w2")).await.dying, Some(why));
+}
+
+async fn an_ended_update_is_told_and_forgotten(stored: Stored) {
+    for (update_id, end) in [(1, End::Done), (2, End::Dead)] {
+        let (store, key) = (&stored.store, key(&stored, update_id, 5));
+        run(&stored, &of(&key, "w1")).await;
+        store.plan(&key, "w1", &Bytes::from_static(b"plan"), None).await.unwrap();
+        store.finish(&key, "w1", end).await.unwrap();
+        store.finish(&key, "w1", end).await.unwrap();
+        store.release(&key, "w1").await.unwrap();
+        for (worker, suspect) in [("w1", true), ("w1", false), ("w2", true), ("w2", false)] {
+            let begin = Begin { suspect, ..of(&key, worker) };
+            assert_eq!(store.begin(&begin).await.unwrap(), Begun::Ended);
+        }
+    }
+}
+
+async fn a_replay_is_a_run_of_its_own(stored: Stored) {
+    let first = key(&stored, 1, 5);
+    run(&stored, &of(&first, "w1")).await;
+    stored.store.finish(&first, "w1", End::Dead).await.unwrap();
+    let replay = UpdateKey { replay: 1, ..first.clone() };
+    assert_eq!(run(&stored, &of(&replay, "w2")).await.attempts, 1);
+    assert_eq!(stored.store.begin(&of(&first, "w2")).await.unwrap(), Begun::Ended);
+}
+
+/// A second or two of the real clock: Redis has no other.
+async fn a_session_lasts_as_long_as_it_is_used(stored: Stored) {
+    let session = async |update_id: u64| {
+        let key = key(&stored, update_id, 5);
+        run(&stored, &Begin { session_seconds: 3, ..of(&key, "w1") }).await.user_id.unwrap()
+    };
+    let first = key(&stored, 1, 5);
+    run(&stored, &of(&first, "w1")).await;
+    let named = Session { user: 5, user_id: "internal-5", seconds: 3 };
+    stored.store.plan(&first, "w1", &Bytes::new(), Some(&named)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(session(2).await, "internal-5");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(session(3).await, "internal-5", "the second update renewed it");
+    tokio::time::sleep(Duration::from_millis(3200)).await;
+    assert_eq!(session(4).await, "user_5", "nobody used it");
+}
+
+async fn a_service_sets_the_session(stored: Stored) {
+    let (first, second) = (key(&stored, 1, 5), key(&stored, 2, 5));
+    run(&stored, &of(&first, "w1")).await;
+    let session = Session { user: 5, user_id: "ünïcode \"5\"", seconds: 60 };
+    stored.store.plan(&first, "w1", &Bytes::new(), Some(&session)).await.unwrap();
+    assert_eq!(run(&stored, &of(&second, "w1")).await.user_id.as_deref(), Some("ünïcode \"5\""));
+    let stranger = key(&stored, 3, 6);
+    assert_eq!(run(&stored, &of(&stranger, "w1")).await.user_id.as_deref(), Some("user_6"));
+}
+
+async fn a_callback_is_answered_once(stored: Stored) {
+    let (store, key, other) = (&stored.store, key(&stored, 1, 5), key(&stored, 2, 5));
+    assert!(store.answer_once(&key).await.unwrap());
+    assert!(!store.answer_once(&key).await.unwrap());
+    let begun = run(&stored, &Begin { suspect: false, ..of(&key, "w1") }).await;
+    assert_eq!(begun.attempts, 1, "answering is no attempt");
+    assert!(!store.answer_once(&key).await.unwrap());
+    run(&stored, &of(&other, "w1")).await;
+    store.finish(&other, "w1", End::Done).await.unwrap();
+    assert!(!store.answer_once(&other).await.unwrap(), "it has ended");
+}
+
+async fn a_notice_is_sent_once_in_its_time(stored: Stored) {
+    let (store, key, other) = (&stored.store, key(&stored, 1, 5), key(&stored, 1, 6));
+    assert!(store.notice_begin(&key, 60_000).await.unwrap());
+    assert!(!store.notice_begin(&key, 60_000).await.unwrap());
+    assert!(store.notice_begin(&other, 60_000).await.unwrap(), "another user's");
+    // It went out sooner than it might have: the next one may follow a window later.
+    let sent = Instant::now();
+    store.notice_sent(&key, 300).await.unwrap();
+    while !store.notice_begin(&key, 60_000).await.unwrap() {
+        assert!(sent.elapsed() < LONG);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(sent.elapsed() >= Duration::from_millis(299), "{:?}", sent.elapsed());
+    store.notice_sent(&key, 60_000).await.unwrap();
+    assert!(!store.notice_begin(&key, 1).await.unwrap());
+}
