@@ -1,0 +1,54 @@
+//! What happens at the ingress, as log lines and metrics: one function per thing that happens.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use shared::metrics::{self, Counters, Histograms};
+use shared::update::Malformed;
+
+static REQUESTS: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_ingress_requests_total", "Webhook requests, by what came of them", &["outcome"])
+});
+static CONFIRM: Histograms = LazyLock::new(|| {
+    metrics::histograms("tgw_ingress_confirm_seconds", "From an update's last byte to its being on disk", &[])
+});
+
+/// An update is safe. Logged only for those who want to hear of each.
+pub fn accepted(kind: &str, took: Duration) {
+    metrics::count(&REQUESTS, &["accepted"]);
+    metrics::observe(&CONFIRM, &[], took);
+    tracing::debug!(kind, latency_ms = took.as_millis() as u64, "an update is safe");
+}
+
+pub fn malformed(why: Malformed) {
+    metrics::count(&REQUESTS, &["malformed"]);
+    tracing::error!(%why, "a request with the right secret holds no update; it becomes a dead letter");
+}
+
+pub fn wrong_secret(peer: Option<SocketAddr>) {
+    metrics::count(&REQUESTS, &["wrong_secret"]);
+    let peer = peer.map(|peer| peer.ip().to_string()).unwrap_or_default();
+    tracing::warn!(peer, "a request without the right secret; nothing of it is kept");
+}
+
+pub fn not_accepted(error: &dyn Display) {
+    metrics::count(&REQUESTS, &["refused"]);
+    tracing::warn!(%error, "an update can't be made safe; Telegram is told to keep it");
+}
+
+pub fn late(deadline: Duration) {
+    metrics::count(&REQUESTS, &["late"]);
+    let deadline_ms = deadline.as_millis() as u64;
+    tracing::warn!(deadline_ms, "no confirm in time; Telegram is told to keep the update");
+}
+
+pub fn body_broken() {
+    metrics::count(&REQUESTS, &["broken"]);
+    tracing::warn!("a request's body did not come whole");
+}
+
+pub fn listening(address: SocketAddr) {
+    tracing::info!(%address, "the ingress listens");
+}

@@ -1,0 +1,14 @@
+//! The ingress: takes a webhook request, makes its update safe, says 200.
+//!
+//! It knows no Redis, no service and no method of the Bot API, and never looks into an update beyond what
+//! its queue needs.
+
+mod accept;
+mod application;
+mod events;
+mod secret;
+mod settings;
+mod webhook;
+
+pub use application::Application;
+pub use settings::Settings;

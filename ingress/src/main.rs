@@ -1,0 +1,28 @@
+//! `tgw-ingress`: the webhook, over RabbitMQ.
+
+use std::process::ExitCode;
+
+use ingress::{Application, Settings};
+use shared::program::{self, Failure, Stopped};
+use shared::queue::Publisher;
+use shared::queue::rabbitmq;
+use shared::readiness::Readiness;
+use shared::settings::{Taker, Values, with_flags};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let about = "Takes Telegram's updates, makes each durable in RabbitMQ, and answers 200";
+    let command = clap::Command::new("tgw-ingress").about(about).version(env!("CARGO_PKG_VERSION"));
+    match program::arguments(with_flags(command, Taker::Ingress)) {
+        Ok(flags) => program::run(&flags, run),
+        Err(code) => code,
+    }
+}
+
+async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
+    let settings = Settings::read(&values)?;
+    let broker = rabbitmq::Settings::read(&values)?;
+    let readiness = Readiness::default();
+    let publisher = Publisher::RabbitMq(rabbitmq::publisher(broker, readiness.clone(), "broker"));
+    Application::build(settings, publisher, readiness)?.run(stop).await
+}

@@ -1,0 +1,122 @@
+//! `POST /webhook/telegram`: secret, body, answer. The answer is an empty 200 in every case but one
+//! (contract 2.1), since anything else makes Telegram hold the whole chat back (facts T2).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use shared::update::MAX_BODY_BYTES;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::{Accepted, Acceptor};
+use crate::events;
+use crate::secret::Secrets;
+
+const SECRET_HEADER: &str = "X-Telegram-Bot-Api-Secret-Token";
+
+/// A body that is not there after this is not coming: Telegram itself gives up after 60 s (facts T6).
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// More than this is not even read.
+const MAX_READ_BYTES: usize = 8 * MAX_BODY_BYTES;
+
+/// What a request is answered with; one for all threads.
+pub struct Webhook {
+    pub secrets: Secrets,
+    pub acceptor: Acceptor,
+    /// Cancelled on SIGTERM: requests are still taken, each on its connection's last breath.
+    pub stop: CancellationToken,
+    pub in_flight: Arc<AtomicUsize>,
+}
+
+pub async fn handle(
+    webhook: web::Data<Webhook>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    let _counted = Counted::new(webhook.in_flight.clone());
+    let (accepted, last) = answer(&webhook, &request, payload).await;
+    let mut response = match accepted {
+        Accepted::Safe => HttpResponse::Ok(),
+        Accepted::NotSafe => HttpResponse::ServiceUnavailable(),
+    };
+    if accepted == Accepted::NotSafe {
+        // Telegram honours it (facts T3); a long one would make it drop what expires meanwhile.
+        response.insert_header((header::RETRY_AFTER, "2"));
+    }
+    if last || webhook.stop.is_cancelled() {
+        response.force_close();
+    }
+    response.finish()
+}
+
+/// What came of the request, and whether its connection is to be closed.
+async fn answer(webhook: &Webhook, request: &HttpRequest, payload: web::Payload) -> (Accepted, bool) {
+    let given = request.headers().get(SECRET_HEADER).map_or(&b""[..], |value| value.as_bytes());
+    let authentic = webhook.secrets.accept(given);
+    let body = tokio::time::timeout(BODY_TIME, read(payload, authentic)).await.unwrap_or(Body::Broken);
+    if !authentic {
+        events::wrong_secret(request.peer_addr());
+        // A stranger's update need not be safe to be answered 200.
+        return (Accepted::Safe, !matches!(body, Body::Whole(_)));
+    }
+    match body {
+        Body::Whole(bytes) => (webhook.acceptor.accept(bytes, traceparent(request)).await, false),
+        Body::TooLarge => (webhook.acceptor.too_large().await, true),
+        Body::Broken => {
+            events::body_broken();
+            (Accepted::NotSafe, true)
+        }
+    }
+}
+
+/// The caller's trace, if it sent a header of the right length.
+fn traceparent(request: &HttpRequest) -> Option<String> {
+    let value = request.headers().get("traceparent")?.to_str().ok()?;
+    (value.len() == 55 && value.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
+        .then(|| value.to_owned())
+}
+
+enum Body {
+    Whole(Bytes),
+    TooLarge,
+    /// It ended early or did not come in time.
+    Broken,
+}
+
+/// Reads the body, and keeps it up to its limit. What is over it, and a stranger's, is read all the same
+/// for a while, so that the connection is not reset under the answer.
+async fn read(mut payload: web::Payload, keep: bool) -> Body {
+    let (mut kept, mut length) = (BytesMut::new(), 0);
+    while let Some(chunk) = payload.next().await {
+        let Ok(chunk) = chunk else { return Body::Broken };
+        length += chunk.len();
+        if length > MAX_READ_BYTES {
+            break;
+        }
+        if keep && length <= MAX_BODY_BYTES {
+            kept.extend_from_slice(&chunk);
+        }
+    }
+    if length > MAX_BODY_BYTES { Body::TooLarge } else { Body::Whole(kept.freeze()) }
+}
+
+/// Counts a request for as long as it is being answered.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
