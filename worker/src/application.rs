@@ -1,0 +1,189 @@
+//! The worker as a whole: binds its socket, starts what it leans on, works until told to stop.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::admin;
+use shared::program::{Failure, Stopped};
+use shared::queue::{Consumer, Publisher, rabbitmq};
+use shared::readiness::Readiness;
+use shared::store::Store;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::claim::Keeper;
+use crate::events;
+use crate::handle::Handler;
+use crate::samples;
+use crate::services::Services;
+use crate::settings::{Place, ServiceSettings, Settings};
+use crate::settle::Settler;
+use crate::telegram::Telegram;
+use crate::token::{self, Token};
+
+/// How long the start waits for the bot's name.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
+
+/// What a worker takes updates from and puts letters into, and where it remembers.
+pub struct Parts {
+    pub consumer: Consumer,
+    pub letters: Publisher,
+    pub store: Store,
+    pub partitions: u16,
+    pub readiness: Readiness,
+}
+
+/// A worker that is set up and not yet working.
+pub struct Application {
+    keeper: Keeper,
+    partitions: u16,
+    telegram: Telegram,
+    token: watch::Sender<Token>,
+    readiness: Readiness,
+    stop: CancellationToken,
+    samples: CancellationToken,
+}
+
+impl Application {
+    /// Sets a worker up. None of what it leans on has to be there yet.
+    pub async fn build(settings: Settings, parts: Parts) -> Result<Self, Failure> {
+        let failed = |error: reqwest::Error| Failure::Failed(format!("no HTTP client: {error}"));
+        let samples = CancellationToken::new();
+        let services = place_services(settings.services, &samples).await?;
+        let telegram = Telegram::new(settings.telegram).map_err(failed)?;
+        let (token, token_seen) = watch::channel(Token::Asking);
+        let handler = Handler {
+            store: parts.store,
+            table: Arc::new(settings.table),
+            services: Services::new(services).map_err(failed)?,
+            telegram: telegram.clone(),
+            token: token.clone(),
+            limits: settings.limits,
+            worker: uuid::Uuid::new_v4().to_string(),
+            recent: Default::default(),
+            suspects: Semaphore::new(1),
+        };
+        let stop = CancellationToken::new();
+        let keeper = Keeper {
+            consumer: parts.consumer,
+            settler: Arc::new(Settler { handler: Arc::new(handler), letters: parts.letters }),
+            permits: Arc::new(Semaphore::new(settings.concurrency as usize)),
+            prefetch: prefetch(settings.concurrency, parts.partitions),
+            token: token_seen,
+            stop: stop.clone(),
+            grace: settings.grace,
+        };
+        let (partitions, readiness) = (parts.partitions, parts.readiness);
+        Ok(Self { keeper, partitions, telegram, token, readiness, stop, samples })
+    }
+
+    /// Works until `stop`, then ends what is in hand.
+    pub async fn run(self, stop: CancellationToken) -> Result<Stopped, Failure> {
+        let asking = tokio::spawn(token::keep(self.telegram, self.token, self.readiness.clone()));
+        let disagreed = disagreement(&self.keeper.consumer);
+        // Without its name the bot does not know `/start@its_name`: worth a moment, not more.
+        let mut token = self.keeper.token.clone();
+        let asked = token.wait_for(|token| *token != Token::Asking);
+        if tokio::time::timeout(FIRST_ANSWER, asked).await.is_err() {
+            tracing::debug!("Telegram takes its time; starting without the bot's name");
+        }
+        let mut keepers = JoinSet::new();
+        for partition in 0..self.partitions {
+            keepers.spawn(self.keeper.clone().keep(partition));
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            failure = disagreed => return Err(failure),
+        }
+        self.readiness.set("process", "stopping", false);
+        self.stop.cancel();
+        let mut stopped = Stopped::Clean;
+        while let Some(in_time) = keepers.join_next().await {
+            if !in_time.unwrap_or(false) {
+                stopped = Stopped::TimeRanOut;
+            }
+        }
+        asking.abort();
+        self.samples.cancel();
+        Ok(stopped)
+    }
+}
+
+/// A worker on its own: its three pages beside it.
+pub async fn run_with_admin(
+    settings: Settings,
+    parts: Parts,
+    stop: CancellationToken,
+) -> Result<Stopped, Failure> {
+    let (listen, readiness) = (settings.listen, parts.readiness.clone());
+    let (server, address) = bind_admin(listen, readiness)?;
+    let handle = server.handle();
+    let serving = tokio::spawn(server);
+    events::listening(address);
+    let stopped = Application::build(settings, parts).await?.run(stop).await;
+    handle.stop(false).await;
+    if let Ok(Err(error)) = serving.await {
+        tracing::debug!(%error, "the HTTP server ended badly");
+    }
+    stopped
+}
+
+fn bind_admin(
+    listen: SocketAddr,
+    readiness: Readiness,
+) -> Result<(actix_web::dev::Server, SocketAddr), Failure> {
+    let bind = |error| Failure::Failed(format!("can't listen on {listen}: {error}"));
+    let listener = TcpListener::bind(listen).map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    Ok((admin::server(listener, readiness).map_err(bind)?, address))
+}
+
+/// As much as every partition may have in hand, so that together they fill the permits (design 3).
+fn prefetch(concurrency: u32, partitions: u16) -> u16 {
+    (concurrency / u32::from(partitions.max(1))).clamp(16, 256) as u16
+}
+
+/// Ends when the broker's queues turn out to be made for another number of partitions.
+async fn disagreement(consumer: &Consumer) -> Failure {
+    if let Consumer::RabbitMq(queue) = consumer {
+        let mut link = queue.link();
+        let found = link.wait_for(|link| matches!(link, rabbitmq::Link::Disagrees(_))).await;
+        if let Ok(rabbitmq::Link::Disagrees(broker)) = found.as_deref() {
+            let advice = format!(
+                "the queues on the broker were made with {broker}; set PARTITIONS to that in every part"
+            );
+            return Failure::Refused(format!("PARTITIONS disagrees: {advice}"));
+        }
+    }
+    std::future::pending().await
+}
+
+type Placed = (String, reqwest::Url, Duration, crate::routes::ServiceConfig);
+
+/// Gives every service an address, starting the samples where one is asked for.
+async fn place_services(
+    services: Vec<ServiceSettings>,
+    stop: &CancellationToken,
+) -> Result<Vec<Placed>, Failure> {
+    let failed = |what: String| Failure::Failed(format!("the sample services can't start: {what}"));
+    let mut samples_at = None;
+    let mut placed = Vec::new();
+    for ServiceSettings { name, place, timeout, config } in services {
+        let url = match place {
+            Place::At(url) => url,
+            Place::Sample => {
+                let at = match samples_at {
+                    Some(at) => at,
+                    None => samples::start(stop.clone()).map_err(|error| failed(error.to_string()))?,
+                };
+                samples_at = Some(at);
+                let address = format!("http://{at}/{name}");
+                reqwest::Url::parse(&address).map_err(|error| failed(error.to_string()))?
+            }
+        };
+        placed.push((name, url, timeout, config));
+    }
+    Ok(placed)
+}

@@ -1,0 +1,218 @@
+//! What happens in a worker, as log lines and metrics: one function per thing that happens. No line holds
+//! any of a message's text, and no label an id.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use shared::metrics::{self, Counters, Gauges, Histograms};
+use shared::queue::{Letter, PublishError};
+
+use crate::handle::Attempt;
+use crate::handle::outcome::Outcome;
+use crate::services::ServiceError;
+use crate::telegram::error::CallError;
+
+static UPDATES: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_updates_total", "Updates that ended, by what came of them", &["outcome"])
+});
+static HANDLING: Histograms =
+    LazyLock::new(|| metrics::histograms("tgw_update_seconds", "From an update's turn to its outcome", &[]));
+static DEAD_LETTERS: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_dead_letters_total", "Dead letters that were published", &["reason"])
+});
+static SERVICE: Histograms = LazyLock::new(|| {
+    metrics::histograms("tgw_service_seconds", "Calls of services", &["service", "outcome"])
+});
+static SERVICE_RETRIES: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_service_retries_total", "Calls of services that were made once more", &["service"])
+});
+static BREAKER: Gauges = LazyLock::new(|| {
+    metrics::gauges("tgw_service_breaker_open", "1 while a service's breaker is open", &["service"])
+});
+static TELEGRAM: Histograms =
+    LazyLock::new(|| metrics::histograms("tgw_telegram_seconds", "Calls of the Bot API", &["outcome"]));
+static TELEGRAM_RETRIES: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_telegram_retries_total", "Calls of the Bot API that were made once more", &[])
+});
+static PANICS: Counters =
+    LazyLock::new(|| metrics::counters("tgw_panics_total", "Handlers that panicked", &[]));
+static PARTITIONS: Gauges =
+    LazyLock::new(|| metrics::gauges("tgw_partitions_held", "Partitions that this worker has", &[]));
+
+pub fn listening(address: SocketAddr) {
+    tracing::info!(%address, "the worker listens");
+}
+
+pub fn partition_taken(partition: u16) {
+    metrics::add(&PARTITIONS, &[], 1);
+    tracing::debug!(partition, "a partition is ours");
+}
+
+pub fn partition_given_back(partition: u16) {
+    metrics::add(&PARTITIONS, &[], -1);
+    tracing::debug!(partition, "a partition is given back");
+}
+
+/// An update's try has come to something.
+pub fn handled(outcome: &Outcome, request_id: &str, user: Option<i64>, took: Duration) {
+    metrics::observe(&HANDLING, &[], took);
+    let took_ms = took.as_millis() as u64;
+    match outcome {
+        Outcome::Done(done) => {
+            metrics::count(&UPDATES, &[done.as_str()]);
+            let outcome = done.as_str();
+            tracing::info!(request_id, telegram_user_id = user, outcome, took_ms, "an update is done");
+        }
+        Outcome::Dead(death) => {
+            metrics::count(&UPDATES, &["dead"]);
+            let (reason, error, route) = (death.reason.as_str(), &death.error, &death.route);
+            tracing::error!(
+                request_id,
+                telegram_user_id = user,
+                reason,
+                error,
+                route,
+                attempts = death.attempts,
+                "an update is dead"
+            );
+        }
+        Outcome::Stay => {
+            tracing::warn!(request_id, telegram_user_id = user, "an update stays in the queue");
+        }
+    }
+}
+
+pub fn suspect(request_id: &str) {
+    tracing::warn!(request_id, "an update was begun before and did not end; it is handled by itself");
+}
+
+pub fn panicked(times: u32) {
+    metrics::count(&PANICS, &[]);
+    tracing::error!(times, "an update's handler panicked");
+}
+
+pub fn buried(letter: &Letter) {
+    metrics::count(&DEAD_LETTERS, &[letter.reason.as_str()]);
+}
+
+pub fn letter_waits(error: &PublishError) {
+    tracing::warn!(%error, "a dead letter can't be published yet");
+}
+
+pub fn ack_failed(error: &PublishError) {
+    tracing::debug!(%error, "an ack did not reach the broker; the update comes again and is known");
+}
+
+pub fn service_called(service: &str, error: Option<&ServiceError>, took: Duration, request_id: &str) {
+    let outcome = if error.is_some() { "failed" } else { "ok" };
+    metrics::observe(&SERVICE, &[service, outcome], took);
+    tracing::debug!(
+        request_id,
+        service,
+        outcome,
+        latency_ms = took.as_millis() as u64,
+        "a service was called"
+    );
+}
+
+/// A breaker opened, or closed again.
+pub fn breaker_changed(service: &str, open: bool) {
+    metrics::set(&BREAKER, &[service], i64::from(open));
+    if open {
+        tracing::error!(service, "too many calls of a service fail; its breaker is open");
+    } else {
+        tracing::info!(service, "a service answers again; its breaker is closed");
+    }
+}
+
+pub fn service_retries(service: &str, error: &ServiceError, request_id: &str) {
+    metrics::count(&SERVICE_RETRIES, &[service]);
+    tracing::warn!(request_id, service, %error, "a service failed and is asked once more");
+}
+
+pub fn service_answered(route: &str, attempt: &Attempt<'_>, took: Duration) {
+    tracing::info!(
+        request_id = attempt.request_id,
+        telegram_user_id = attempt.incoming.user.as_ref().map(|user| user.id),
+        route,
+        latency_ms = took.as_millis() as u64,
+        "a service answered"
+    );
+}
+
+pub fn service_failed(
+    service: &str,
+    route: &str,
+    error: &ServiceError,
+    attempt: &Attempt<'_>,
+    took: Duration,
+) {
+    tracing::error!(
+        request_id = attempt.request_id,
+        telegram_user_id = attempt.incoming.user.as_ref().map(|user| user.id),
+        route,
+        service,
+        %error,
+        latency_ms = took.as_millis() as u64,
+        "a service gave no answer that can be used; the user is told to try again"
+    );
+}
+
+pub fn telegram_called(method: &str, error: Option<&CallError>, took: Duration) {
+    let outcome = match error {
+        None => "ok",
+        Some(CallError::RetryAfter(_)) => "limited",
+        Some(CallError::Failed { .. }) => "failed",
+        Some(_) => "refused",
+    };
+    metrics::observe(&TELEGRAM, &[outcome], took);
+    tracing::debug!(method, outcome, latency_ms = took.as_millis() as u64, "the Bot API was called");
+}
+
+/// `copy` is whether the first try may have been carried out (facts T17).
+pub fn telegram_retries(method: &str, copy: bool) {
+    metrics::count(&TELEGRAM_RETRIES, &[]);
+    if copy {
+        tracing::warn!(method, "Telegram did not answer; sent once more, and a copy is possible");
+    } else {
+        tracing::warn!(method, "Telegram failed; sent once more");
+    }
+}
+
+pub fn telegram_refused(why: &str, attempt: &Attempt<'_>) {
+    tracing::warn!(
+        request_id = attempt.request_id,
+        telegram_user_id = attempt.incoming.user.as_ref().map(|user| user.id),
+        why,
+        "Telegram refuses an answer for good"
+    );
+}
+
+pub fn telegram_failed(why: &str, attempt: &Attempt<'_>) {
+    tracing::error!(
+        request_id = attempt.request_id,
+        telegram_user_id = attempt.incoming.user.as_ref().map(|user| user.id),
+        why,
+        "Telegram failed, also on the retry; what is left becomes a dead letter"
+    );
+}
+
+pub fn telegram_unreachable(why: &dyn Display) {
+    tracing::warn!(%why, "Telegram can't be reached; the bot's name is not known yet");
+}
+
+pub fn token_wrong() {
+    tracing::error!(
+        "Telegram refuses the bot's token; no update is taken until it is right: check TELEGRAM_BOT_TOKEN"
+    );
+}
+
+pub fn token_right_again() {
+    tracing::info!("Telegram takes the bot's token again; updates are taken");
+}
+
+pub fn callback_answer_dropped(request_id: &str) {
+    tracing::debug!(request_id, "an answer for a callback of which there is none");
+}

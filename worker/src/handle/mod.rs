@@ -1,0 +1,149 @@
+//! One update, from beginning to end: `find → begin → call → format → plan → (send → sent)*`. Each step is
+//! a file of its own; this one is their order. What is done with the outcome is `settle`'s business.
+//!
+//! `find` comes before `begin` since it is pure, and since the rate limit, which `begin` charges, spares
+//! what no route takes (contract 3.3).
+
+mod begin;
+mod deliver;
+mod expiry;
+mod notice;
+pub mod outcome;
+mod plan;
+mod request;
+mod respond;
+mod spinner;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::clock;
+use shared::queue::{Envelope, Reason};
+use shared::store::{Run, Store, UpdateKey};
+use tokio::sync::{Semaphore, watch};
+
+use crate::events;
+use crate::incoming::Incoming;
+use crate::recent::Recent;
+use crate::routes::{Found, Table};
+use crate::services::Services;
+use crate::telegram::Telegram;
+use crate::token::Token;
+
+use begin::Begun;
+use outcome::{Death, Done, Outcome};
+pub use request::request_id;
+pub use spinner::Spinner;
+
+/// After this many tries an update that took its worker down each time is poison (contract 3).
+const TRIES: u32 = 5;
+
+/// Without the store, tries are the broker's count of returns, which counts the innocent beside it too
+/// (facts R7); so there have to be more of them.
+const TRIES_WITHOUT_STORE: u32 = 20;
+
+/// What the rate limit and the sessions are set to.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub requests: u32,
+    pub window: Duration,
+    pub session: Duration,
+}
+
+/// All that handling leans on; one per worker.
+pub struct Handler {
+    pub store: Store,
+    pub table: Arc<Table>,
+    pub services: Services,
+    pub telegram: Telegram,
+    pub token: watch::Sender<Token>,
+    pub limits: Limits,
+    /// This process's name in claims.
+    pub worker: String,
+    pub recent: Recent,
+    /// One suspect is handled at a time, so that the innocent beside a poison update are not blamed again.
+    pub suspects: Semaphore,
+}
+
+/// One try of one update.
+pub struct Attempt<'a> {
+    pub envelope: &'a Envelope,
+    pub incoming: &'a Incoming,
+    pub key: UpdateKey,
+    pub request_id: String,
+    /// The broker's count of returns.
+    pub returns: u32,
+    /// The try before this one panicked, in this process.
+    pub after_panic: bool,
+    /// The callback's loading sign, if the update is one whose sign is ours to stop.
+    pub spinner: Option<&'a Spinner>,
+}
+
+impl Handler {
+    /// The key under which the store knows an update.
+    pub fn key(&self, envelope: &Envelope, incoming: &Incoming) -> UpdateKey {
+        let owner = incoming.user.as_ref().map(|user| user.id).or(incoming.chat.map(|chat| chat.id));
+        let (update_id, replay) = (envelope.update_id, envelope.replay);
+        UpdateKey { bot: self.telegram.bot(), update_id, replay, owner: owner.unwrap_or(0) }
+    }
+
+    /// Handles an update, up to but without its end's being recorded.
+    pub async fn handle(&self, attempt: &Attempt<'_>) -> Outcome {
+        if attempt.envelope.bot.is_some_and(|bot| bot != self.telegram.bot()) {
+            return Outcome::dead(Reason::Malformed, "the update is another bot's".to_owned());
+        }
+        let username = self.token.borrow().username();
+        let found = self.table.find(attempt.incoming, username.as_deref());
+        let (run, store_away, _suspect) = match self.begin(attempt, found.is_some()).await {
+            Begun::Run { run, store_away, permit } => (run, store_away, permit),
+            Begun::Ended => return Outcome::Done(Done::Seen),
+            Begun::Fenced => return Outcome::Stay,
+        };
+        let outcome = self.run(attempt, found.as_ref(), &run, store_away).await;
+        outcome.on_route(found.as_ref(), run.attempts)
+    }
+
+    async fn run(
+        &self,
+        attempt: &Attempt<'_>,
+        found: Option<&Found<'_>>,
+        run: &Run,
+        store_away: bool,
+    ) -> Outcome {
+        if let Some(death) = run.dying.as_ref().and_then(|why| Death::from_bytes(why)) {
+            return Outcome::Dead(death);
+        }
+        let tries = if store_away { TRIES_WITHOUT_STORE } else { TRIES };
+        if run.attempts > tries {
+            return Outcome::dead(Reason::Poison, format!("{tries} tries took the worker down"));
+        }
+        if let Some(plan) = run.plan.as_ref().and_then(|plan| plan::Plan::from_bytes(plan)) {
+            return self.deliver(attempt, plan, run.sent).await;
+        }
+        let envelope = attempt.envelope;
+        if envelope.replay == 0 && expiry::is_over(attempt.incoming, envelope.received_ms, clock::now_ms()) {
+            return Outcome::dead(Reason::Expired, "its time was over before its turn".to_owned());
+        }
+        if run.limited {
+            self.notice(attempt).await;
+            return Outcome::Done(Done::Limited);
+        }
+        let Some(found) = found else {
+            self.stop_spinner(attempt, None).await;
+            return Outcome::Done(Done::NoRoute);
+        };
+        match self.respond(attempt, found, run).await {
+            Ok(plan) => self.deliver(attempt, plan, 0).await,
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Tells who is on the other side that this callback was received, if nobody has.
+    async fn stop_spinner(&self, attempt: &Attempt<'_>, with: Option<crate::reply::Call>) {
+        if let Some(spinner) = attempt.spinner {
+            spinner.stop(with).await;
+        } else if with.is_some() {
+            events::callback_answer_dropped(&attempt.request_id);
+        }
+    }
+}

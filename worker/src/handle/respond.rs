@@ -1,0 +1,107 @@
+//! Steps 5 and 6: ask the service, format its answer, keep the plan. What a service failed to answer
+//! becomes an apology, with a letter to follow.
+
+use std::time::Instant;
+
+use shared::queue::Reason;
+use shared::store::{Run, Session, StoreError};
+
+use super::outcome::{Death, Fate, Outcome};
+use super::plan::Plan;
+use super::{Attempt, Handler, request};
+use crate::events;
+use crate::reply::{self, Answer};
+use crate::routes::{Found, Target};
+use crate::services::ServiceError;
+
+const ANSWER_CALLBACK: &str = "answerCallbackQuery";
+
+impl Handler {
+    /// The plan, kept; or the outcome, where the update ends without one.
+    pub(super) async fn respond(
+        &self,
+        attempt: &Attempt<'_>,
+        found: &Found<'_>,
+        run: &Run,
+    ) -> Result<Plan, Outcome> {
+        let begun = Instant::now();
+        let (plan, user_id) = match found.target {
+            Target::Reply(text) => (fixed(text, attempt), None),
+            Target::Service { service, shape, .. } => {
+                let request = request::request(attempt, found, shape, run.user_id.as_deref());
+                let answer = self.services.call(service, &request).await;
+                match answer.and_then(|answer| planned(&answer, attempt)) {
+                    Ok(planned) => {
+                        events::service_answered(found.route, attempt, begun.elapsed());
+                        planned
+                    }
+                    Err(error) => {
+                        events::service_failed(service, found.route, &error, attempt, begun.elapsed());
+                        (failed(&error, attempt, found, service, run.attempts), None)
+                    }
+                }
+            }
+        };
+        match self.keep(attempt, &plan, user_id.as_deref()).await {
+            Ok(()) | Err(StoreError::Away) => Ok(plan),
+            Err(StoreError::Fenced) => Err(Outcome::Stay),
+        }
+    }
+
+    async fn keep(
+        &self,
+        attempt: &Attempt<'_>,
+        plan: &Plan,
+        user_id: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let seconds = self.limits.session.as_secs().max(1);
+        let user = attempt.incoming.user.as_ref().map(|user| user.id);
+        let session = user.zip(user_id).map(|(user, user_id)| Session { user, user_id, seconds });
+        // A plan with nothing in it would only be read to be found empty.
+        if plan.calls.is_empty() && session.is_none() && plan.fate == Fate::Done {
+            return Ok(());
+        }
+        self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), session.as_ref()).await
+    }
+}
+
+/// A route's own text. Where there is no chat to send it to there is nothing to do.
+fn fixed(text: &str, attempt: &Attempt<'_>) -> Plan {
+    let calls = reply::calls(&Answer::fixed(text), attempt.incoming);
+    Plan::new(calls.unwrap_or_default(), Fate::Done)
+}
+
+/// The calls that an answer comes to, and the session that it sets.
+fn planned(answer: &Answer, attempt: &Attempt<'_>) -> Result<(Plan, Option<String>), ServiceError> {
+    let nonsense = |error: reply::AnswerError| ServiceError::Nonsense(error.to_string());
+    let mut calls = reply::calls(answer, attempt.incoming).map_err(nonsense)?;
+    let toast =
+        answer.answer.as_ref().and_then(|toast| reply::answer_callback(attempt.incoming, Some(toast)));
+    // A callback is answered once, so a message that is a callback's answer takes the place of the toast.
+    let by_message = calls.iter().position(|call| call.method == ANSWER_CALLBACK).map(|at| calls.remove(at));
+    let callback = toast.or(by_message);
+    Ok((Plan { callback, ..Plan::new(calls, Fate::Done) }, answer.user_id.clone()))
+}
+
+/// An apology, where somebody waits for one: a replay has made one before (contract 8).
+fn failed(
+    error: &ServiceError,
+    attempt: &Attempt<'_>,
+    found: &Found<'_>,
+    service: &str,
+    attempts: u32,
+) -> Plan {
+    let death = Death {
+        route: Some(found.route.to_owned()),
+        service: Some(service.to_owned()),
+        attempts,
+        ..Death::new(Reason::Service, error.to_string())
+    };
+    let apology = if attempt.envelope.replay == 0 { reply::apology(attempt.incoming) } else { None };
+    let (callback, message) = match apology {
+        // In a callback without a chat the apology is the callback's answer.
+        Some(call) if call.method == ANSWER_CALLBACK => (Some(call), None),
+        other => (None, other),
+    };
+    Plan { callback, ..Plan::new(message.into_iter().collect(), Fate::Dead(death)) }
+}

@@ -1,0 +1,72 @@
+//! A callback's loading sign: stopped once, by the service's answer, else as soon as the service has
+//! answered, else 3 s after the update reached the worker, even while its chat waits (contract 3).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Map;
+use shared::store::{Store, UpdateKey};
+use tokio::task::JoinHandle;
+
+use crate::reply::Call;
+use crate::telegram::{Sent, Telegram};
+
+/// Users see a button fail after 10 to 15 s (facts T18).
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// One callback's sign. Dropping it ends its clock.
+pub struct Spinner {
+    sign: Arc<Sign>,
+    clock: JoinHandle<()>,
+}
+
+struct Sign {
+    callback: String,
+    key: UpdateKey,
+    store: Store,
+    telegram: Telegram,
+    stopped: AtomicBool,
+}
+
+impl Spinner {
+    /// Starts the clock of a callback that has just arrived.
+    pub fn start(callback: String, key: UpdateKey, store: Store, telegram: Telegram) -> Self {
+        let sign = Arc::new(Sign { callback, key, store, telegram, stopped: AtomicBool::new(false) });
+        let waiting = sign.clone();
+        let clock = tokio::spawn(async move {
+            tokio::time::sleep(PATIENCE).await;
+            waiting.stop(None).await;
+        });
+        Self { sign, clock }
+    }
+
+    /// Stops the sign with that answer, or an empty one; true if it went out. False where it was stopped before.
+    pub async fn stop(&self, with: Option<Call>) -> bool {
+        self.sign.stop(with).await
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.clock.abort();
+    }
+}
+
+impl Sign {
+    async fn stop(&self, with: Option<Call>) -> bool {
+        if self.stopped.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        // Another worker may have stopped it before it crashed. Without the store nobody knows.
+        if !self.store.answer_once(&self.key).await.unwrap_or(true) {
+            return false;
+        }
+        let empty = || {
+            let params = Map::from_iter([("callback_query_id".to_owned(), self.callback.clone().into())]);
+            Call { method: "answerCallbackQuery".to_owned(), params }
+        };
+        let sent = self.telegram.send(&with.unwrap_or_else(empty)).await;
+        sent == Sent::Yes
+    }
+}

@@ -1,0 +1,250 @@
+//! A lane per chat: first in, first out, one at a time; any number of lanes at once, up to the permits. A
+//! lane with nothing to do does not exist. Knows nothing of updates: a test drives it with numbers.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What keeps jobs in order. Queries have lanes of their own, so that a checkout's ten seconds are not
+/// spent behind a chat (facts T18).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LaneKey {
+    Chat(i64),
+    Query(i64),
+}
+
+/// Whether a lane may go on after a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    Go,
+    /// The job was not ended; what is behind it must not overtake it.
+    Stop,
+}
+
+/// Does the jobs.
+pub trait Work: Send + Sync + 'static {
+    type Job: Send + 'static;
+    /// What is left to know of a job that was dropped halfway.
+    type Mark: Send;
+
+    fn mark(&self, job: &Self::Job) -> Self::Mark;
+
+    fn work(&self, job: Self::Job) -> impl Future<Output = Next> + Send;
+
+    /// A job was begun and dropped, for no fault of its own.
+    fn broken_off(&self, mark: Self::Mark) -> impl Future<Output = ()> + Send;
+}
+
+/// The lanes of one partition. Cheap to clone.
+pub struct Lanes<W: Work> {
+    inner: Arc<Inner<W>>,
+}
+
+struct Inner<W: Work> {
+    work: Arc<W>,
+    waiting: Mutex<HashMap<LaneKey, VecDeque<W::Job>>>,
+    permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// Cancelled: nothing more is started.
+    halt: CancellationToken,
+    /// Cancelled: what was started is dropped.
+    abort: CancellationToken,
+}
+
+impl<W: Work> Lanes<W> {
+    /// `permits` bounds what is started at once, over all partitions.
+    pub fn new(work: Arc<W>, permits: Arc<Semaphore>) -> Self {
+        let (halt, abort) = (CancellationToken::new(), CancellationToken::new());
+        let (waiting, tasks) = (Mutex::default(), TaskTracker::new());
+        Self { inner: Arc::new(Inner { work, waiting, permits, tasks, halt, abort }) }
+    }
+
+    /// Puts a job at the end of its lane; without a key it has no order.
+    pub fn push(&self, key: Option<LaneKey>, job: W::Job) {
+        if let Some(key) = key {
+            let mut waiting = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            match waiting.entry(key) {
+                Entry::Occupied(mut lane) => return lane.get_mut().push_back(job),
+                Entry::Vacant(lane) => lane.insert(VecDeque::new()),
+            };
+        }
+        self.inner.tasks.spawn(self.inner.clone().drive(key, job));
+    }
+
+    /// Starts nothing more.
+    pub fn halt(&self) {
+        self.inner.halt.cancel();
+    }
+
+    /// Drops what was started, and starts nothing more.
+    pub fn abort(&self) {
+        self.inner.halt.cancel();
+        self.inner.abort.cancel();
+    }
+
+    /// Ends when a job had to stop, and with it the partition.
+    pub async fn aborted(&self) {
+        self.inner.abort.cancelled().await;
+    }
+
+    /// Ends when nothing runs any more. Only after `halt` or `abort` does it stay so.
+    pub async fn idle(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}
+
+impl<W: Work> Inner<W> {
+    /// Drives a lane until it is empty.
+    async fn drive(self: Arc<Self>, key: Option<LaneKey>, first: W::Job) {
+        let mut job = first;
+        while self.start(job).await == Next::Go {
+            let Some(next) = key.and_then(|key| self.next_of(key)) else { return };
+            job = next;
+        }
+    }
+
+    async fn start(&self, job: W::Job) -> Next {
+        let _permit = tokio::select! {
+            biased;
+            () = self.halt.cancelled() => return Next::Stop,
+            // Never closed; without a permit there would just be no bound.
+            permit = self.permits.acquire() => permit,
+        };
+        let mark = self.work.mark(&job);
+        let next = tokio::select! {
+            biased;
+            () = self.abort.cancelled() => Next::Stop,
+            next = self.work.work(job) => next,
+        };
+        if next == Next::Stop {
+            self.halt.cancel();
+            self.abort.cancel();
+            self.work.broken_off(mark).await;
+        }
+        next
+    }
+
+    /// The lane's next job; an empty lane ceases to exist.
+    fn next_of(&self, key: LaneKey) -> Option<W::Job> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = waiting.get_mut(&key)?.pop_front();
+        if next.is_none() {
+            waiting.remove(&key);
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Writes down when each job began and ended; a job takes as many ms as it says.
+    #[derive(Default)]
+    struct Diary(Mutex<Vec<(&'static str, u32)>>);
+
+    struct Job {
+        name: u32,
+        takes_ms: u64,
+        next: Next,
+    }
+
+    impl Work for Diary {
+        type Job = Job;
+        type Mark = u32;
+
+        fn mark(&self, job: &Job) -> u32 {
+            job.name
+        }
+
+        async fn broken_off(&self, name: u32) {
+            self.0.lock().unwrap().push(("broken off", name));
+        }
+
+        async fn work(&self, job: Job) -> Next {
+            self.0.lock().unwrap().push(("begin", job.name));
+            tokio::time::sleep(Duration::from_millis(job.takes_ms)).await;
+            self.0.lock().unwrap().push(("end", job.name));
+            job.next
+        }
+    }
+
+    fn job(name: u32, takes_ms: u64) -> Job {
+        Job { name, takes_ms, next: Next::Go }
+    }
+
+    fn lanes(permits: usize) -> (Arc<Diary>, Lanes<Diary>) {
+        let diary = Arc::new(Diary::default());
+        (diary.clone(), Lanes::new(diary, Arc::new(Semaphore::new(permits))))
+    }
+
+    const CHAT: Option<LaneKey> = Some(LaneKey::Chat(1));
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chats_jobs_run_one_at_a_time_in_their_order() {
+        let (diary, lanes) = lanes(10);
+        (0..5).for_each(|name| lanes.push(CHAT, job(name, 50 - u64::from(name) * 10)));
+        lanes.idle().await;
+        let expected: Vec<_> = (0..5).flat_map(|name| [("begin", name), ("end", name)]).collect();
+        assert_eq!(*diary.0.lock().unwrap(), expected);
+        assert!(lanes.inner.waiting.lock().unwrap().is_empty(), "an idle lane costs something");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_chat_holds_no_other() {
+        let (diary, lanes) = lanes(10);
+        lanes.push(CHAT, job(1, 10_000));
+        lanes.push(Some(LaneKey::Chat(2)), job(2, 1));
+        lanes.push(Some(LaneKey::Query(1)), job(3, 2));
+        lanes.push(None, job(4, 3));
+        lanes.idle().await;
+        let ends: Vec<_> =
+            diary.0.lock().unwrap().iter().filter(|(what, _)| *what == "end").map(|(_, n)| *n).collect();
+        assert_eq!(ends, [2, 3, 4, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_run_at_once_than_there_are_permits() {
+        let (diary, lanes) = lanes(2);
+        (0..6).for_each(|name| lanes.push(Some(LaneKey::Chat(i64::from(name))), job(name, 10)));
+        lanes.idle().await;
+        let (mut now, mut most) = (0, 0);
+        for (what, _) in diary.0.lock().unwrap().iter() {
+            now += if *what == "begin" { 1 } else { -1 };
+            most = most.max(now);
+        }
+        assert_eq!(most, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_behind_a_job_that_stopped_does_not_overtake_it() {
+        let (diary, lanes) = lanes(10);
+        lanes.push(CHAT, Job { next: Next::Stop, ..job(1, 5) });
+        lanes.push(CHAT, job(2, 5));
+        lanes.push(Some(LaneKey::Chat(2)), job(3, 50));
+        lanes.aborted().await;
+        lanes.idle().await;
+        let diary = diary.0.lock().unwrap();
+        assert!(!diary.contains(&("begin", 2)) && !diary.contains(&("end", 3)), "{diary:?}");
+        assert!(diary.contains(&("broken off", 1)) && diary.contains(&("broken off", 3)), "{diary:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_halt_what_runs_may_end_and_nothing_starts() {
+        let (diary, lanes) = lanes(10);
+        lanes.push(CHAT, job(1, 50));
+        lanes.push(CHAT, job(2, 50));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        lanes.halt();
+        lanes.idle().await;
+        assert_eq!(*diary.0.lock().unwrap(), [("begin", 1), ("end", 1)]);
+    }
+}

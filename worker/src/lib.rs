@@ -1,0 +1,24 @@
+//! The worker: takes an update from the queue and ends it, as done or as a dead letter.
+//!
+//! Files that decide (routes, replies, outcomes, breakers, what to do after an error of Telegram's) are
+//! pure. The Bot API is known below `telegram` only, services are called by `services` only, and only
+//! `settle` acks.
+
+mod application;
+mod claim;
+mod events;
+mod handle;
+mod incoming;
+mod lanes;
+mod recent;
+mod reply;
+mod routes;
+mod samples;
+mod services;
+mod settings;
+mod settle;
+mod telegram;
+mod token;
+
+pub use application::{Application, Parts, run_with_admin};
+pub use settings::Settings;

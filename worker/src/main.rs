@@ -1,0 +1,38 @@
+//! `tgw-worker`: handles updates, over RabbitMQ and Redis.
+
+use std::process::ExitCode;
+
+use shared::program::{self, Failure, Stopped};
+use shared::queue::{Consumer, Publisher, rabbitmq};
+use shared::readiness::Readiness;
+use shared::settings::{Taker, Values, with_flags};
+use shared::store::{Store, redis};
+use tokio_util::sync::CancellationToken;
+use worker::{Parts, Settings};
+
+fn main() -> ExitCode {
+    let about = "Takes updates from RabbitMQ, calls the services, and sends their answers to Telegram";
+    let command = clap::Command::new("tgw-worker").about(about).version(env!("CARGO_PKG_VERSION"));
+    match program::arguments(with_flags(command, Taker::Worker)) {
+        Ok(flags) => program::run(&flags, run),
+        Err(code) => code,
+    }
+}
+
+async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
+    let settings = Settings::read(&values)?;
+    let broker = rabbitmq::Settings::read(&values)?;
+    let redis = redis::Settings::read(&values)?;
+    let readiness = Readiness::default();
+    let store = redis::Store::open(redis, readiness.clone());
+    let store = store.map_err(|error| Failure::Refused(format!("REDIS_URL can't be used: {error}")))?;
+    let partitions = broker.partitions;
+    let parts = Parts {
+        consumer: Consumer::RabbitMq(rabbitmq::consumer(broker.clone(), readiness.clone(), "broker")),
+        letters: Publisher::RabbitMq(rabbitmq::publisher(broker, readiness.clone(), "broker_publishing")),
+        store: Store::Redis(store),
+        partitions,
+        readiness,
+    };
+    worker::run_with_admin(settings, parts, stop).await
+}

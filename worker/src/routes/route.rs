@@ -1,0 +1,156 @@
+//! One row of the table: its conditions, all of which must hold, and where it leads. How specific a row is
+//! is decided here too.
+
+use std::cmp::Reverse;
+
+use regex::Regex;
+
+use super::{Shape, Target};
+use crate::incoming::{ChatKind, Content, Incoming};
+
+#[derive(Debug)]
+pub(super) struct Route {
+    pub label: String,
+    pub when: Conditions,
+    pub to: To,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    /// In lower case, with the slash.
+    pub command: Option<String>,
+    /// Without the colon.
+    pub callback: Option<String>,
+    pub text: Option<TextRule>,
+    pub content: Option<Content>,
+    pub kind: Option<String>,
+    pub chat: Option<ChatKind>,
+}
+
+#[derive(Debug)]
+pub(super) enum TextRule {
+    Any,
+    Pattern(Regex),
+}
+
+#[derive(Debug)]
+pub(super) enum To {
+    Service { service: String, shape: Shape, with_update: bool },
+    Reply(String),
+}
+
+/// From the most specific to the least (contract 5): what a user named exactly goes before what a row only
+/// describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Tier {
+    CommandOrCallback,
+    Pattern,
+    Text,
+    Content,
+    Kind,
+    Default,
+}
+
+impl Route {
+    /// Whether all conditions hold. A command or a callback's prefix was looked up before and is not
+    /// compared again.
+    pub fn fits(&self, incoming: &Incoming) -> bool {
+        self.when.fits(incoming) && (!self.is_notification() || incoming.membership.is_some())
+    }
+
+    /// The notification's body knows two events, blocked and unblocked: other changes of the bot's
+    /// membership (it joined a group) are no news for that service.
+    fn is_notification(&self) -> bool {
+        matches!(self.to, To::Service { shape: Shape::Notification, .. })
+    }
+
+    pub fn target(&self) -> Target<'_> {
+        match &self.to {
+            To::Service { service, shape, with_update } => {
+                Target::Service { service, shape: *shape, with_update: *with_update }
+            }
+            To::Reply(text) => Target::Reply(text),
+        }
+    }
+
+    /// Sorts rows by specificity; rows that are equal in it stay in file order.
+    pub fn rank(&self) -> (Tier, Reverse<usize>) {
+        (self.when.tier(), Reverse(self.when.count()))
+    }
+}
+
+impl Conditions {
+    fn fits(&self, incoming: &Incoming) -> bool {
+        let chat_fits = self.chat.is_none_or(|chat| chat == incoming.chat_kind());
+        let content_fits = self.content.is_none_or(|content| content == incoming.content);
+        let kind_fits = self.effective_kind().is_none_or(|kind| kind == incoming.kind);
+        chat_fits && content_fits && kind_fits && self.text_fits(incoming)
+    }
+
+    /// Beside a content such as a photo, the text is its caption: that is how captions get routes of
+    /// their own (contract 9).
+    fn text_fits(&self, incoming: &Incoming) -> bool {
+        let Some(rule) = &self.text else { return true };
+        let in_caption = self.content.is_some_and(|content| content != Content::Written("text"));
+        let text = if in_caption { &incoming.caption } else { &incoming.text };
+        text.as_ref().is_some_and(|text| match rule {
+            TextRule::Any => true,
+            TextRule::Pattern(pattern) => pattern.is_match(&text.plain),
+        })
+    }
+
+    /// Commands, texts and contents mean a new message unless the row names another kind; in a channel
+    /// there are no messages but posts.
+    fn effective_kind(&self) -> Option<&str> {
+        if let Some(kind) = &self.kind {
+            return Some(kind);
+        }
+        if self.callback.is_some() {
+            return Some("callback_query");
+        }
+        let of_messages = self.command.is_some() || self.text.is_some() || self.content.is_some();
+        let kind = if self.chat == Some(ChatKind::Channel) { "channel_post" } else { "message" };
+        of_messages.then_some(kind)
+    }
+
+    pub fn tier(&self) -> Tier {
+        match self {
+            Self { command: Some(_), .. } | Self { callback: Some(_), .. } => Tier::CommandOrCallback,
+            Self { text: Some(TextRule::Pattern(_)), .. } => Tier::Pattern,
+            Self { text: Some(TextRule::Any), .. } => Tier::Text,
+            Self { content: Some(_), .. } => Tier::Content,
+            Self { kind: Some(_), .. } => Tier::Kind,
+            _ => Tier::Default,
+        }
+    }
+
+    fn count(&self) -> usize {
+        let named = [self.command.is_some(), self.callback.is_some(), self.kind.is_some()];
+        let described = [self.text.is_some(), self.content.is_some(), self.chat.is_some()];
+        named.into_iter().chain(described).filter(|given| *given).count()
+    }
+
+    /// `command:/start`, `text`, `content:photo+chat:group`: what the row is called if it has no name.
+    pub fn label(&self) -> String {
+        let text = self.text.as_ref().map(|rule| match rule {
+            TextRule::Any => "text".to_owned(),
+            TextRule::Pattern(pattern) => format!("text:{pattern}"),
+        });
+        let chat = self.chat.map(|chat| match chat {
+            ChatKind::Private => "chat:private",
+            ChatKind::Group => "chat:group",
+            ChatKind::Channel => "chat:channel",
+            ChatKind::Unknown => "chat:unknown",
+        });
+        let parts = [
+            self.command.as_ref().map(|command| format!("command:{command}")),
+            self.callback.as_ref().map(|prefix| format!("callback:{prefix}")),
+            text,
+            self.content.map(|content| format!("content:{}", content.name())),
+            self.kind.as_ref().map(|kind| format!("kind:{kind}")),
+            chat.map(str::to_owned),
+        ];
+        let label = parts.into_iter().flatten().collect::<Vec<_>>().join("+");
+        if label.is_empty() { "default".to_owned() } else { label }
+    }
+}

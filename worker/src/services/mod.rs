@@ -1,0 +1,182 @@
+//! The internal services: the only room that calls them. One retry, a time-out per call, a limit of calls
+//! at once and a breaker per service (contract 4 and 9).
+
+pub mod body;
+mod breaker;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::Semaphore;
+
+use crate::events;
+use crate::reply::Answer;
+use crate::routes::ServiceConfig;
+use breaker::{Breaker, Limits};
+
+/// No answer is longer: at 4096 characters a message this is hundreds of them.
+const LARGEST_ANSWER: usize = 1024 * 1024;
+
+/// Why a service gave no answer that can be used. Never holds any of what it said.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceError {
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error("no connection")]
+    NoConnection,
+    #[error("the connection broke")]
+    Broken,
+    #[error("HTTP {0}")]
+    Status(u16),
+    #[error("an answer of over {LARGEST_ANSWER} bytes")]
+    TooLarge,
+    #[error("an answer that can't be used: {0}")]
+    Nonsense(String),
+    #[error("its breaker is open")]
+    BreakerOpen,
+    #[error("it is not set up")]
+    Unknown,
+}
+
+/// One request, apart from whom it goes to.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub body: Bytes,
+    /// Also the Idempotency-Key: the same for every repeat of any kind.
+    pub request_id: String,
+    pub traceparent: String,
+}
+
+/// All services of the table.
+pub struct Services {
+    http: reqwest::Client,
+    known: HashMap<String, Service>,
+}
+
+struct Service {
+    url: reqwest::Url,
+    timeout: Duration,
+    retry: Option<(Duration, Duration)>,
+    headers: HeaderMap,
+    slots: Semaphore,
+    breaker: Mutex<Breaker>,
+}
+
+impl Services {
+    /// `known`: each service's address, time-out and limits.
+    pub fn new(known: Vec<(String, reqwest::Url, Duration, ServiceConfig)>) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        let known =
+            known.into_iter().map(|(name, url, timeout, config)| (name, Service::new(url, timeout, &config)));
+        Ok(Self { http, known: known.collect() })
+    }
+
+    /// Asks a service, and once more if that fails.
+    pub async fn call(&self, name: &str, request: &Request) -> Result<Answer, ServiceError> {
+        let service = self.known.get(name).ok_or(ServiceError::Unknown)?;
+        let first = service.call(&self.http, name, request).await;
+        match (&first, service.retry) {
+            (Err(error), Some((least, most))) if *error != ServiceError::BreakerOpen => {
+                events::service_retries(name, error, &request.request_id);
+                tokio::time::sleep(rand::random_range(least..=most)).await;
+                service.call(&self.http, name, request).await
+            }
+            _ => first,
+        }
+    }
+}
+
+impl Service {
+    fn new(url: reqwest::Url, timeout: Duration, config: &ServiceConfig) -> Self {
+        let limits = Limits {
+            calls: config.breaker_calls,
+            percent: config.breaker_percent,
+            window: config.breaker_window,
+            rest: config.breaker_rest,
+        };
+        let header = |(name, value): (&String, &String)| {
+            Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+        };
+        Self {
+            url,
+            timeout,
+            retry: config.retry.then_some((config.retry_min, config.retry_max)),
+            headers: config.headers.iter().filter_map(header).collect(),
+            slots: Semaphore::new(config.concurrency as usize),
+            breaker: Mutex::new(Breaker::new(limits)),
+        }
+    }
+
+    async fn call(
+        &self,
+        http: &reqwest::Client,
+        name: &str,
+        request: &Request,
+    ) -> Result<Answer, ServiceError> {
+        // The semaphore is never closed; a permit that can't be had would just mean no limit.
+        let _slot = self.slots.acquire().await;
+        if !self.lock_breaker().may_call(Instant::now()) {
+            events::service_called(
+                name,
+                Some(&ServiceError::BreakerOpen),
+                Duration::ZERO,
+                &request.request_id,
+            );
+            return Err(ServiceError::BreakerOpen);
+        }
+        let begun = Instant::now();
+        let exchange = tokio::time::timeout(self.timeout, self.exchange(http, request));
+        let result = exchange.await.unwrap_or(Err(ServiceError::Timeout(self.timeout)));
+        self.tell_breaker(name, result.is_err());
+        events::service_called(name, result.as_ref().err(), begun.elapsed(), &request.request_id);
+        result
+    }
+
+    async fn exchange(&self, http: &reqwest::Client, request: &Request) -> Result<Answer, ServiceError> {
+        let asked = http
+            .post(self.url.clone())
+            .headers(self.headers.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("X-Request-Id", &request.request_id)
+            .header("Idempotency-Key", &request.request_id)
+            .header("traceparent", &request.traceparent)
+            .body(request.body.clone());
+        let mut response = asked.send().await.map_err(broken)?;
+        let status = response.status().as_u16();
+        if !(200..300).contains(&status) {
+            return Err(ServiceError::Status(status));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                return Err(ServiceError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Answer::parse(status, None, &body).map_err(|error| ServiceError::Nonsense(error.to_string()))
+    }
+
+    fn tell_breaker(&self, name: &str, failed: bool) {
+        let (before, after) = {
+            let mut breaker = self.lock_breaker();
+            let before = breaker.is_open();
+            breaker.ended(Instant::now(), failed);
+            (before, breaker.is_open())
+        };
+        if before != after {
+            events::breaker_changed(name, after);
+        }
+    }
+
+    fn lock_breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// reqwest's own errors name the address, which may hold a key.
+fn broken(error: reqwest::Error) -> ServiceError {
+    if error.is_connect() { ServiceError::NoConnection } else { ServiceError::Broken }
+}

@@ -1,0 +1,195 @@
+//! Calls of the Bot API over HTTP.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::header;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use shared::settings::{SettingError, Values, http_url, seconds, token};
+
+use super::error::{self, CallError};
+use super::next::{GiveUp, Next, Tried, next};
+use crate::events;
+use crate::reply::Call;
+
+/// An answer is a message at most; more than this is not the Bot API.
+const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+pub struct Settings {
+    pub token: SecretString,
+    /// The number at the start of the token.
+    pub bot: u64,
+    api: String,
+    timeout: Duration,
+    /// Whether a call that may have been carried out is made once more.
+    resend: bool,
+}
+
+impl Settings {
+    pub fn read(values: &Values) -> Result<Self, SettingError> {
+        let (bot, token) = token(values)?;
+        let api = values.parse("TELEGRAM_API_URL", "an http or https address", http_url)?;
+        let resend = values.parse("TELEGRAM_RESEND", "always or never", |text| match text {
+            "always" => Some(true),
+            "never" => Some(false),
+            _ => None,
+        })?;
+        let timeout = seconds(values, "TELEGRAM_TIMEOUT", 0.1..=300.0)?;
+        Ok(Self { token, bot, api: api.as_str().trim_end_matches('/').to_owned(), timeout, resend })
+    }
+}
+
+/// How a call ended, in the caller's terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Yes,
+    /// This call was refused for good; others to the chat may still succeed.
+    Refused(String),
+    /// The chat takes nothing: blocked or gone.
+    ChatClosed(String),
+    /// Failed, also on the retry.
+    Failed(String),
+    /// The bot's token is wrong.
+    WrongToken,
+}
+
+/// What getMe says of the bot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BotName {
+    /// The user name, where there is one.
+    Known(Option<String>),
+    WrongToken,
+    Unreachable(String),
+}
+
+/// The Bot API for one bot. Cheap to clone.
+#[derive(Clone)]
+pub struct Telegram {
+    http: reqwest::Client,
+    settings: Arc<Settings>,
+}
+
+impl Telegram {
+    pub fn new(settings: Settings) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .timeout(settings.timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_idle_timeout(Duration::from_secs(60))
+            .build()?;
+        Ok(Self { http, settings: Arc::new(settings) })
+    }
+
+    pub fn bot(&self) -> u64 {
+        self.settings.bot
+    }
+
+    /// Makes the call, with one retry, waiting where Telegram says so.
+    pub async fn send(&self, call: &Call) -> Sent {
+        let mut params = call.params.clone();
+        let mut tried = Tried::default();
+        loop {
+            let begun = Instant::now();
+            let result = self.call(&call.method, &params).await;
+            events::telegram_called(&call.method, result.as_ref().err(), begun.elapsed());
+            let Err(error) = result else { return Sent::Yes };
+            match next(error, tried, self.settings.resend) {
+                Next::Again(wait) => tokio::time::sleep(wait).await,
+                Next::Retry { wait, copy } => {
+                    tried.failures += 1;
+                    events::telegram_retries(&call.method, copy);
+                    tokio::time::sleep(wait).await;
+                }
+                Next::ToChat(chat) => {
+                    tried.migrated = true;
+                    params.insert("chat_id".to_owned(), chat.into());
+                }
+                Next::WithoutParseMode => {
+                    tried.unparsed = true;
+                    params.retain(|name, _| {
+                        !matches!(name.as_str(), "parse_mode" | "entities" | "caption_entities")
+                    });
+                }
+                Next::GiveUp(why) => return self.give_up(why).await,
+            }
+        }
+    }
+
+    /// A 404 is what a wrong token gets, and what an unknown method gets: getMe tells which.
+    async fn give_up(&self, why: GiveUp) -> Sent {
+        match why {
+            GiveUp::ChatClosed(why) => Sent::ChatClosed(why),
+            GiveUp::Refused(why) => Sent::Refused(why),
+            GiveUp::Failed(why) => Sent::Failed(why),
+            GiveUp::Token => match self.name().await {
+                BotName::Known(_) => Sent::Refused("404: the method is unknown".to_owned()),
+                BotName::WrongToken => Sent::WrongToken,
+                BotName::Unreachable(why) => Sent::Failed(why),
+            },
+        }
+    }
+
+    /// Asks for the bot's name, once.
+    pub async fn name(&self) -> BotName {
+        #[derive(Deserialize)]
+        struct Me {
+            result: Option<User>,
+        }
+        #[derive(Deserialize)]
+        struct User {
+            username: Option<String>,
+        }
+        match self.exchange("getMe", &Map::new()).await {
+            Ok((status, retry_after, body)) => match error::read(status, retry_after, &body) {
+                Ok(()) => {
+                    let me = serde_json::from_slice::<Me>(&body).ok();
+                    BotName::Known(me.and_then(|me| me.result).and_then(|user| user.username))
+                }
+                Err(CallError::Token(_)) => BotName::WrongToken,
+                Err(error) => BotName::Unreachable(format!("{error:?}")),
+            },
+            Err(error) => BotName::Unreachable(format!("{error:?}")),
+        }
+    }
+
+    async fn call(&self, method: &str, params: &Map<String, Value>) -> Result<(), CallError> {
+        let (status, retry_after, body) = self.exchange(method, params).await?;
+        error::read(status, retry_after, &body)
+    }
+
+    /// One request. Its address holds the token, so it is kept out of every error (facts T19).
+    async fn exchange(
+        &self,
+        method: &str,
+        params: &Map<String, Value>,
+    ) -> Result<(u16, Option<u64>, Vec<u8>), CallError> {
+        let address = format!("{}/bot{}/{method}", self.settings.api, self.settings.token.expose_secret());
+        let body = serde_json::to_vec(params).unwrap_or_default();
+        let request = self.http.post(address).header(header::CONTENT_TYPE, "application/json").body(body);
+        let mut response = request.send().await.map_err(failed)?;
+        let retry_after = response.headers().get(header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > LARGEST_ANSWER {
+                break;
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((response.status().as_u16(), retry_after, body))
+    }
+}
+
+/// Without a connection nothing was sent; with one, nobody knows (facts T17).
+fn failed(error: reqwest::Error) -> CallError {
+    let ambiguous = !error.is_connect() && !error.is_builder();
+    let why = if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "the connection broke"
+    };
+    CallError::Failed { why: why.to_owned(), ambiguous }
+}

@@ -1,0 +1,72 @@
+//! Whether the bot's token is right, and what the bot is called. A wrong token stops the intake and never
+//! turns a backlog into dead letters (design 5).
+
+use std::time::Duration;
+
+use shared::readiness::Readiness;
+use tokio::sync::watch;
+
+use crate::events;
+use crate::telegram::{BotName, Telegram};
+
+/// How often Telegram is asked again while the answer is not known or the token is wrong.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// What is known of the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// Telegram is being asked for the first time.
+    Asking,
+    /// Telegram was not reached: updates are taken all the same, since the sends will tell.
+    Unknown,
+    Good {
+        username: Option<String>,
+    },
+    Wrong,
+}
+
+impl Token {
+    /// In lower case.
+    pub fn username(&self) -> Option<String> {
+        match self {
+            Self::Good { username } => username.as_ref().map(|name| name.to_ascii_lowercase()),
+            Self::Asking | Self::Unknown | Self::Wrong => None,
+        }
+    }
+}
+
+/// Keeps `token` true: asks until it is known to be good, and again whenever a send finds it wrong.
+pub async fn keep(telegram: Telegram, token: watch::Sender<Token>, readiness: Readiness) {
+    let mut changes = token.subscribe();
+    loop {
+        match telegram.name().await {
+            BotName::Known(username) => {
+                readiness.set("telegram", "up", true);
+                if token.send_replace(Token::Good { username }) == Token::Wrong {
+                    events::token_right_again();
+                }
+                // Known to be good: until a send says otherwise.
+                if changes.wait_for(|token| *token == Token::Wrong).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            BotName::WrongToken => {
+                if readiness.set("telegram", "wrong token", false) {
+                    events::token_wrong();
+                }
+                token.send_replace(Token::Wrong);
+            }
+            BotName::Unreachable(why) => {
+                // A worker does without Telegram for a while: what can't be sent becomes a dead letter.
+                if *token.borrow() != Token::Wrong {
+                    if readiness.set("telegram", "unreachable", true) {
+                        events::telegram_unreachable(&why);
+                    }
+                    token.send_replace(Token::Unknown);
+                }
+            }
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
