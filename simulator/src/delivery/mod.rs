@@ -1,0 +1,27 @@
+//! The way of an update from the simulator to the bot's webhook (facts T1-T7).
+//! `queue` decides what may go out and when; `keys` says which updates wait for each other; `sender`
+//! does the HTTP. Nothing here knows what is in an update beyond that.
+
+pub(crate) mod keys;
+pub(crate) mod queue;
+mod sender;
+
+pub(crate) use sender::Sender;
+
+use serde::Serialize;
+
+/// One attempt to deliver one update, as the journal keeps it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Delivery {
+    pub seq: u64,
+    /// When the attempt began, in Unix milliseconds.
+    pub at_ms: i64,
+    pub update_id: i64,
+    /// From 1.
+    pub attempt: u32,
+    /// The webhook's answer; None when there was none.
+    pub status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    pub duration_ms: i64,
+}
