@@ -1,0 +1,41 @@
+//! `tgw`: the whole gateway in one process, and a demo of it.
+
+mod demo;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Command;
+use shared::program;
+use shared::settings::{Taker, with_flags};
+
+fn main() -> ExitCode {
+    let flags = match program::arguments(command()) {
+        Ok(flags) => flags,
+        Err(code) => return code,
+    };
+    match flags.subcommand() {
+        Some(("demo", flags)) => program::run_with(flags, demo::defaults, demo::demo),
+        Some((_, flags)) => program::run(flags, run::run),
+        // clap has asked for one.
+        None => ExitCode::from(2),
+    }
+}
+
+fn command() -> Command {
+    let run = Command::new("run").about(
+        "Runs the whole gateway in this process: on RabbitMQ if AMQP_URL is set, else on its own file; \
+         on Redis if a REDIS_... is set, else on that file too",
+    );
+    let demo = Command::new("demo").about(
+        "Starts a simulated Telegram, a sample of each service and the whole gateway, and prints the \
+         address of a page on which to talk to the bot",
+    );
+    Command::new("tgw")
+        .about("A Telegram gateway: keeps a bot's updates safe and in order, and brings the answers back")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(with_flags(run, Taker::Both))
+        .subcommand(with_flags(demo, Taker::Both))
+}

@@ -1,0 +1,140 @@
+//! `tgw run`: ingress and worker in one process, on one port.
+
+use std::path::Path;
+
+use shared::database::{Database, OpenError};
+use shared::program::{Failure, Stopped};
+use shared::queue::{Consumer, Publisher, embedded, rabbitmq};
+use shared::readiness::Readiness;
+use shared::settings::{SettingError, Values};
+use shared::store::{self, Store};
+use tokio_util::sync::CancellationToken;
+
+pub async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
+    Gateway::build(&values).await?.run(stop).await
+}
+
+/// A gateway that is set up and not yet running.
+pub struct Gateway {
+    ingress: ingress::Application,
+    worker: worker::Application,
+    database: Option<Database>,
+}
+
+impl Gateway {
+    pub async fn build(values: &Values) -> Result<Self, Failure> {
+        let ingress = ingress::Settings::read(values)?;
+        let worker = worker::Settings::read(values)?;
+        let readiness = Readiness::default();
+        let backends = Backends::open(values, &readiness).await?;
+        let Backends { publisher, consumer, store, partitions, database } = backends;
+        let parts = worker::Parts {
+            consumer,
+            letters: publisher.clone(),
+            store,
+            partitions,
+            readiness: readiness.clone(),
+        };
+        let worker = worker::Application::build(worker, parts).await?;
+        let ingress = ingress::Application::build(ingress, publisher, readiness)?;
+        Ok(Self { ingress, worker, database })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.ingress.address()
+    }
+
+    /// Serves and works until `stop`. What comes in while the ingress lingers is handled at the next
+    /// start, since the worker takes nothing more: it is durable.
+    pub async fn run(self, stop: CancellationToken) -> Result<Stopped, Failure> {
+        // Either half's end is the end of both.
+        let both = stop.child_token();
+        let half = async |stopped: Result<Stopped, Failure>| {
+            both.cancel();
+            stopped
+        };
+        let (ingress, worker) =
+            tokio::join!(async { half(self.ingress.run(both.clone()).await).await }, async {
+                half(self.worker.run(both.clone()).await).await
+            },);
+        if let Some(database) = self.database {
+            database.close().await;
+        }
+        match (ingress?, worker?) {
+            (Stopped::Clean, Stopped::Clean) => Ok(Stopped::Clean),
+            _ => Ok(Stopped::TimeRanOut),
+        }
+    }
+}
+
+/// The queue and the store that the settings ask for.
+struct Backends {
+    publisher: Publisher,
+    consumer: Consumer,
+    store: Store,
+    partitions: u16,
+    /// The embedded file, where either is on it.
+    database: Option<Database>,
+}
+
+impl Backends {
+    async fn open(values: &Values, readiness: &Readiness) -> Result<Self, Failure> {
+        let broker = values.is_given("AMQP_URL").then(|| rabbitmq::Settings::read(values)).transpose()?;
+        let redis = ["REDIS_URL", "REDIS_HOST", "REDIS_PORT"].iter().any(|name| values.is_given(name));
+        let redis = redis.then(|| store::redis::Settings::read(values)).transpose()?;
+        let partitions = rabbitmq::read_partitions(values)?;
+        let database = match (&broker, &redis) {
+            (Some(_), Some(_)) => None,
+            _ => Some(open_database(values)?),
+        };
+        let (publisher, consumer) = match (broker, &database) {
+            (Some(broker), _) => {
+                let publisher = rabbitmq::publisher(broker.clone(), readiness.clone(), "broker_publishing");
+                let consumer = rabbitmq::consumer(broker, readiness.clone(), "broker");
+                (Publisher::RabbitMq(publisher), Consumer::RabbitMq(consumer))
+            }
+            (None, Some(database)) => embedded_queue(database, partitions, readiness).await?,
+            (None, None) => return Err(Failure::Failed("no queue".to_owned())),
+        };
+        let store = match (redis, &database) {
+            (Some(redis), _) => {
+                let store = store::redis::Store::open(redis, readiness.clone());
+                Store::Redis(
+                    store.map_err(|error| Failure::Refused(format!("Redis can't be used: {error}")))?,
+                )
+            }
+            (None, Some(database)) => {
+                readiness.set("store", "embedded", true);
+                Store::Embedded(store::embedded::Store::open(database))
+            }
+            (None, None) => return Err(Failure::Failed("no store".to_owned())),
+        };
+        Ok(Self { publisher, consumer, store, partitions, database })
+    }
+}
+
+fn open_database(values: &Values) -> Result<Database, Failure> {
+    let folder = values.required("DATA_DIR", "a folder")?.to_owned();
+    Database::open(Path::new(&folder)).map_err(|error| match error {
+        OpenError::InUse(_) => Failure::Refused(format!(
+            "DATA_DIR {folder:?} is in use by another process: one folder serves one process, give this one its own"
+        )),
+        other => Failure::Setting(SettingError {
+            name: "DATA_DIR".to_owned(),
+            value: Some(folder.clone()),
+            expected: format!("a folder that can be written ({other})"),
+        }),
+    })
+}
+
+async fn embedded_queue(
+    database: &Database,
+    partitions: u16,
+    readiness: &Readiness,
+) -> Result<(Publisher, Consumer), Failure> {
+    let opened = embedded::open(database, partitions).await;
+    let (publisher, consumer) = opened.map_err(|error| Failure::Refused(error.to_string()))?;
+    readiness.set("queue", "embedded", true);
+    Ok((Publisher::Embedded(publisher), Consumer::Embedded(consumer)))
+}
