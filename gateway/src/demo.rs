@@ -16,6 +16,9 @@ const TOKEN: &str = "123456:DEMO";
 /// Where the page is, unless something else listens there.
 const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 
+/// The settings that a person may give to the demo.
+pub const FLAGS: [&str; 3] = ["LOG_LEVEL", "LOG_FORMAT", "RATE_LIMIT_REQUESTS"];
+
 /// What the demo sets unless it was set.
 pub fn defaults(values: &mut Values) {
     // One line of output: the page's address.
@@ -26,6 +29,9 @@ pub fn defaults(values: &mut Values) {
 }
 
 pub async fn demo(mut values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
+    // A broker, a file or a table that is set up here belongs to a real bot.
+    values.keep_only(&FLAGS);
+    defaults(&mut values);
     let simulator = start_simulator()?;
     let page = format!("http://{}", simulator.address());
     let folder =
@@ -43,7 +49,7 @@ pub async fn demo(mut values: Values, stop: CancellationToken) -> Result<Stopped
     ] {
         values.set(name, value);
     }
-    values.default_to("DATA_DIR", folder.path().to_string_lossy());
+    values.set("DATA_DIR", folder.path().to_string_lossy());
     let gateway = Gateway::build(&values).await?;
     let webhook = format!("http://{}/webhook/telegram", gateway.address());
     let telegram = tokio::spawn(simulator.run(stop.child_token()));

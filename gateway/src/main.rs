@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Command;
 use shared::program;
-use shared::settings::{Taker, with_flags};
+use shared::settings::{Taker, with_flags, with_some_flags};
 
 fn main() -> ExitCode {
     let flags = match program::arguments(command()) {
@@ -27,7 +27,7 @@ fn command() -> Command {
         "Runs the whole gateway in this process: on RabbitMQ if AMQP_URL is set, else on its own file; \
          on Redis if a REDIS_... is set, else on that file too",
     );
-    let demo = Command::new("demo").about(
+    let demonstrate = Command::new("demo").about(
         "Starts a simulated Telegram, a sample of each service and the whole gateway, and prints the \
          address of a page on which to talk to the bot",
     );
@@ -37,5 +37,5 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(with_flags(run, Taker::Both))
-        .subcommand(with_flags(demo, Taker::Both))
+        .subcommand(with_some_flags(demonstrate, &demo::FLAGS))
 }

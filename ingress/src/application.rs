@@ -20,15 +20,11 @@ use crate::{Settings, events};
 /// Telegram closes idle connections after about 60 s; the server must not be first (facts T7).
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// After SIGTERM requests are taken for this long, so that a load balancer can notice (contract 9).
-const LINGER: Duration = Duration::from_secs(5);
-
 /// An ingress that is bound and not yet served.
 pub struct Application {
     server: Server,
     address: SocketAddr,
     readiness: Readiness,
-    stop: CancellationToken,
     in_flight: Arc<AtomicUsize>,
     grace: Duration,
 }
@@ -39,10 +35,14 @@ impl Application {
         let bind = |error| Failure::Failed(format!("can't listen on {}: {error}", settings.listen));
         let listener = TcpListener::bind(settings.listen).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        let (stop, in_flight) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        let in_flight = Arc::new(AtomicUsize::new(0));
         let acceptor = Acceptor { publisher, bot: settings.bot, deadline: settings.deadline };
-        let webhook =
-            Webhook { secrets: settings.secrets, acceptor, stop: stop.clone(), in_flight: in_flight.clone() };
+        let webhook = Webhook {
+            secrets: settings.secrets,
+            acceptor,
+            readiness: readiness.clone(),
+            in_flight: in_flight.clone(),
+        };
         let (webhook, ready) = (web::Data::new(webhook), readiness.clone());
         let server = HttpServer::new(move || {
             App::new()
@@ -52,7 +52,7 @@ impl Application {
         });
         let server = server.workers(settings.http_workers).keep_alive(KEEP_ALIVE).disable_signals();
         let server = server.listen(listener).map_err(bind)?.run();
-        Ok(Self { server, address, readiness, stop, in_flight, grace: settings.grace })
+        Ok(Self { server, address, readiness, in_flight, grace: settings.grace })
     }
 
     /// Where it listens: the port is the chosen one where the settings said 0.
@@ -69,9 +69,8 @@ impl Application {
             ended = &mut serving => return Err(Failure::Failed(format!("the HTTP server ended: {ended:?}"))),
             () = stop.cancelled() => {}
         }
-        self.readiness.set("process", "stopping", false);
-        self.stop.cancel();
-        let linger = LINGER.min(self.grace / 2);
+        self.readiness.stop();
+        let linger = admin::linger(self.grace);
         tokio::time::sleep(linger).await;
         let drained = tokio::time::timeout(self.grace - linger, drain(&self.in_flight)).await;
         // Not graceful: actix would wait for idle keep-alive connections, and nothing is in hand any more.

@@ -9,8 +9,8 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
+use shared::readiness::Readiness;
 use shared::update::MAX_BODY_BYTES;
-use tokio_util::sync::CancellationToken;
 
 use crate::accept::{Accepted, Acceptor};
 use crate::events;
@@ -21,15 +21,15 @@ const SECRET_HEADER: &str = "X-Telegram-Bot-Api-Secret-Token";
 /// A body that is not there after this is not coming: Telegram itself gives up after 60 s (facts T6).
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// More than this is not even read.
-const MAX_READ_BYTES: usize = 8 * MAX_BODY_BYTES;
+/// For so long what is over the limit is read and dropped.
+const TOO_LARGE_TIME: Duration = Duration::from_millis(300);
 
 /// What a request is answered with; one for all threads.
 pub struct Webhook {
     pub secrets: Secrets,
     pub acceptor: Acceptor,
-    /// Cancelled on SIGTERM: requests are still taken, each on its connection's last breath.
-    pub stop: CancellationToken,
+    /// While the process stops, requests are still taken, each as its connection's last.
+    pub readiness: Readiness,
     pub in_flight: Arc<AtomicUsize>,
 }
 
@@ -48,7 +48,7 @@ pub async fn handle(
         // Telegram honours it (facts T3); a long one would make it drop what expires meanwhile.
         response.insert_header((header::RETRY_AFTER, "2"));
     }
-    if last || webhook.stop.is_cancelled() {
+    if last || webhook.readiness.is_stopping() {
         response.force_close();
     }
     response.finish()
@@ -58,7 +58,7 @@ pub async fn handle(
 async fn answer(webhook: &Webhook, request: &HttpRequest, payload: web::Payload) -> (Accepted, bool) {
     let given = request.headers().get(SECRET_HEADER).map_or(&b""[..], |value| value.as_bytes());
     let authentic = webhook.secrets.accept(given);
-    let body = tokio::time::timeout(BODY_TIME, read(payload, authentic)).await.unwrap_or(Body::Broken);
+    let body = read(payload, authentic).await;
     if !authentic {
         events::wrong_secret(request.peer_addr());
         // A stranger's update need not be safe to be answered 200.
@@ -88,21 +88,31 @@ enum Body {
     Broken,
 }
 
-/// Reads the body, and keeps it up to its limit. What is over it, and a stranger's, is read all the same
-/// for a while, so that the connection is not reset under the answer.
+/// Reads the body, and keeps it up to its limit; of a stranger's nothing is kept. What is over the limit
+/// is read for a moment all the same, so that the connection is not reset under the answer.
 async fn read(mut payload: web::Payload, keep: bool) -> Body {
-    let (mut kept, mut length) = (BytesMut::new(), 0);
-    while let Some(chunk) = payload.next().await {
-        let Ok(chunk) = chunk else { return Body::Broken };
-        length += chunk.len();
-        if length > MAX_READ_BYTES {
-            break;
+    let mut kept = BytesMut::new();
+    let mut length = 0;
+    let within = tokio::time::timeout(BODY_TIME, async {
+        while let Some(chunk) = payload.next().await {
+            let Ok(chunk) = chunk else { return Body::Broken };
+            length += chunk.len();
+            if length > MAX_BODY_BYTES {
+                return Body::TooLarge;
+            }
+            if keep {
+                kept.extend_from_slice(&chunk);
+            }
         }
-        if keep && length <= MAX_BODY_BYTES {
-            kept.extend_from_slice(&chunk);
-        }
+        Body::Whole(kept.split().freeze())
+    });
+    let body = within.await.unwrap_or(Body::Broken);
+    if matches!(body, Body::TooLarge) {
+        let rest = async { while payload.next().await.is_some_and(|chunk| chunk.is_ok()) {} };
+        // Whether it ended is all the same.
+        let _ = tokio::time::timeout(TOO_LARGE_TIME, rest).await;
     }
-    if length > MAX_BODY_BYTES { Body::TooLarge } else { Body::Whole(kept.freeze()) }
+    body
 }
 
 /// Counts a request for as long as it is being answered.

@@ -1,40 +1,62 @@
 //! `/health`, `/ready` and `/metrics`: the same three for every program.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use prometheus::{Encoder as _, TextEncoder};
+use prometheus::TextEncoder;
 
 use crate::readiness::Readiness;
 
-/// Adds the three routes, `/ready` telling of `readiness`.
+/// After SIGTERM requests are taken for up to this long, so that a load balancer can notice (contract 9).
+const LINGER: Duration = Duration::from_secs(5);
+
+/// How long requests are taken after the signal, within the grace.
+pub fn linger(grace: Duration) -> Duration {
+    LINGER.min(grace / 2)
+}
+
+/// Adds the three routes, `/ready` telling of `readiness`. A process that stops closes its connections.
 pub fn routes(readiness: Readiness) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
+        let (health, metrics, ready) = (readiness.clone(), readiness.clone(), readiness);
         config
-            .route("/health", web::get().to(health))
-            .route("/metrics", web::get().to(metrics))
-            .route("/ready", web::get().to(move || ready(readiness.clone())));
+            .route("/health", web::get().to(move || answer(health.clone(), Page::Health)))
+            .route("/metrics", web::get().to(move || answer(metrics.clone(), Page::Metrics)))
+            .route("/ready", web::get().to(move || answer(ready.clone(), Page::Ready)));
     }
 }
 
-/// Asks no other system: a process that answers this is alive.
-async fn health() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#)
+#[derive(Clone, Copy)]
+enum Page {
+    /// Asks no other system: a process that answers this is alive.
+    Health,
+    Ready,
+    Metrics,
 }
 
-async fn ready(readiness: Readiness) -> HttpResponse {
-    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    HttpResponse::build(status).content_type("application/json").body(readiness.to_json().to_string())
-}
-
-async fn metrics() -> HttpResponse {
-    let mut text = Vec::new();
-    match TextEncoder::new().encode(&prometheus::gather(), &mut text) {
-        Ok(()) => HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text),
-        Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
+async fn answer(readiness: Readiness, page: Page) -> HttpResponse {
+    let json = "application/json";
+    let (status, kind, body) = match page {
+        Page::Health => (StatusCode::OK, json, r#"{"status":"ok"}"#.to_owned()),
+        Page::Ready if readiness.is_ready() => (StatusCode::OK, json, readiness.to_json().to_string()),
+        Page::Ready => (StatusCode::SERVICE_UNAVAILABLE, json, readiness.to_json().to_string()),
+        Page::Metrics => (StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics()),
+    };
+    let mut response = HttpResponse::build(status);
+    if readiness.is_stopping() {
+        response.force_close();
     }
+    response.content_type(kind).body(body)
+}
+
+fn metrics() -> String {
+    TextEncoder::new().encode_to_string(&prometheus::gather()).unwrap_or_else(|error| {
+        tracing::error!(%error, "the metrics can't be written");
+        String::new()
+    })
 }
 
 /// A server of nothing but these three, on one thread.

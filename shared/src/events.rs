@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::sync::LazyLock;
 
 use crate::metrics::{self, Counters, Gauges};
+use crate::queue::Reason;
 
 static BROKER_UP: Gauges = LazyLock::new(|| {
     metrics::gauges("tgw_broker_up", "1 while a connection to the broker stands, by its role", &["role"])
@@ -14,6 +15,9 @@ static BROKER_LOST: Counters = LazyLock::new(|| {
 });
 static RETURNED: Counters =
     LazyLock::new(|| metrics::counters("tgw_publishes_returned_total", "Messages that no queue took", &[]));
+static DEAD_LETTERS: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_dead_letters_total", "Dead letters that were published", &["reason"])
+});
 static STORE_UP: Gauges = LazyLock::new(|| metrics::gauges("tgw_store_up", "1 while the store answers", &[]));
 static STORE_AWAY: Counters = LazyLock::new(|| {
     metrics::counters("tgw_store_failures_total", "Calls of the store that failed or took too long", &[])
@@ -49,6 +53,11 @@ pub fn broker_unblocked() {
 pub fn publish_returned() {
     metrics::count(&RETURNED, &[]);
     tracing::error!("the broker has no queue for an update; declaring the queues again");
+}
+
+/// A dead letter is on disk.
+pub fn buried(reason: Reason) {
+    metrics::count(&DEAD_LETTERS, &[reason.as_str()]);
 }
 
 pub fn partitions_disagree(settings: u16, broker: &dyn Display) {

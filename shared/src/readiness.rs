@@ -1,13 +1,14 @@
 //! Which dependencies there are, in what state each is and since when: what `/ready` tells.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock;
 
 /// The state of everything that this process leans on. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, Dependency>>>);
+pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, Dependency>>>, Arc<AtomicBool>);
 
 #[derive(Clone, Debug)]
 struct Dependency {
@@ -26,6 +27,16 @@ impl Readiness {
             all.insert(name, Dependency { state, serves, since_ms: clock::now_ms() });
         }
         !known
+    }
+
+    /// The process has been told to stop: not ready from now on.
+    pub fn stop(&self) {
+        self.1.store(true, Ordering::Release);
+        self.set("process", "stopping", false);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.1.load(Ordering::Acquire)
     }
 
     /// Whether every dependency serves.

@@ -11,6 +11,9 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// The deepest nesting that is taken (contract 9).
 pub const MAX_DEPTH: usize = 128;
 
+/// A kind's name is a word or two; it travels in a header, which must fit in a frame.
+const MAX_KIND: usize = 64;
+
 /// What the ingress learns of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peek {
@@ -53,7 +56,7 @@ pub fn peek(body: &[u8]) -> Result<Peek, Malformed> {
     let update_id = update.get("update_id").and_then(Json::u64).filter(|id| *id <= i64::MAX as u64);
     let update_id = update_id.ok_or(Malformed::NoUpdateId)?;
     let (kind, content) = match update.members().find(|(name, _)| name != "update_id") {
-        Some((name, value)) => (name.into_owned(), value.object()),
+        Some((name, value)) => (name.chars().take(MAX_KIND).collect(), value.object()),
         None => (String::new(), None),
     };
     Ok(Peek { update_id, kind, lane: content.as_ref().and_then(lane) })

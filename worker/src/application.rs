@@ -1,15 +1,17 @@
 //! The worker as a whole: binds its socket, starts what it leans on, works until told to stop.
 
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::Either;
 use shared::admin;
 use shared::program::{Failure, Stopped};
 use shared::queue::{Consumer, Publisher, rabbitmq};
 use shared::readiness::Readiness;
 use shared::store::Store;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +42,6 @@ pub struct Application {
     keeper: Keeper,
     partitions: u16,
     telegram: Telegram,
-    token: watch::Sender<Token>,
     readiness: Readiness,
     stop: CancellationToken,
     samples: CancellationToken,
@@ -53,13 +54,11 @@ impl Application {
         let samples = CancellationToken::new();
         let services = place_services(settings.services, &samples).await?;
         let telegram = Telegram::new(settings.telegram).map_err(failed)?;
-        let (token, token_seen) = watch::channel(Token::Asking);
         let handler = Handler {
             store: parts.store,
             table: Arc::new(settings.table),
             services: Services::new(services).map_err(failed)?,
             telegram: telegram.clone(),
-            token: token.clone(),
             limits: settings.limits,
             worker: uuid::Uuid::new_v4().to_string(),
             recent: Default::default(),
@@ -71,17 +70,17 @@ impl Application {
             settler: Arc::new(Settler { handler: Arc::new(handler), letters: parts.letters }),
             permits: Arc::new(Semaphore::new(settings.concurrency as usize)),
             prefetch: prefetch(settings.concurrency, parts.partitions),
-            token: token_seen,
+            token: telegram.token().subscribe(),
             stop: stop.clone(),
             grace: settings.grace,
         };
         let (partitions, readiness) = (parts.partitions, parts.readiness);
-        Ok(Self { keeper, partitions, telegram, token, readiness, stop, samples })
+        Ok(Self { keeper, partitions, telegram, readiness, stop, samples })
     }
 
     /// Works until `stop`, then ends what is in hand.
     pub async fn run(self, stop: CancellationToken) -> Result<Stopped, Failure> {
-        let asking = tokio::spawn(token::keep(self.telegram, self.token, self.readiness.clone()));
+        let asking = tokio::spawn(token::keep(self.telegram, self.readiness.clone()));
         let disagreed = disagreement(&self.keeper.consumer);
         // Without its name the bot does not know `/start@its_name`: worth a moment, not more.
         let mut token = self.keeper.token.clone();
@@ -97,7 +96,7 @@ impl Application {
             () = stop.cancelled() => {}
             failure = disagreed => return Err(failure),
         }
-        self.readiness.set("process", "stopping", false);
+        self.readiness.stop();
         self.stop.cancel();
         let mut stopped = Stopped::Clean;
         while let Some(in_time) = keepers.join_next().await {
@@ -117,12 +116,27 @@ pub async fn run_with_admin(
     parts: Parts,
     stop: CancellationToken,
 ) -> Result<Stopped, Failure> {
-    let (listen, readiness) = (settings.listen, parts.readiness.clone());
+    let (listen, readiness, linger) =
+        (settings.listen, parts.readiness.clone(), admin::linger(settings.grace));
     let (server, address) = bind_admin(listen, readiness)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
     events::listening(address);
-    let stopped = Application::build(settings, parts).await?.run(stop).await;
+    let application = Application::build(settings, parts).await?;
+    // The pages stay for a while after the signal even if nothing is in hand, so that whoever asks can notice.
+    let lingering = async {
+        stop.cancelled().await;
+        tokio::time::sleep(linger).await;
+    };
+    let stopped =
+        match futures_util::future::select(pin!(application.run(stop.clone())), pin!(lingering)).await {
+            Either::Left((Ok(stopped), lingering)) => {
+                lingering.await;
+                Ok(stopped)
+            }
+            Either::Left((failed, _)) => failed,
+            Either::Right(((), running)) => running.await,
+        };
     handle.stop(false).await;
     if let Ok(Err(error)) = serving.await {
         tracing::debug!(%error, "the HTTP server ended badly");

@@ -1,11 +1,14 @@
 //! The partitions of a worker: claims each, feeds its updates to lanes, gives it back. For now a worker
 //! claims every partition that it can get; two workers never have the same one.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::queue::{Claim, ClaimError, Consumer};
+use futures_util::FutureExt as _;
+use shared::queue::{Claim, ClaimError, Consumer, Delivery};
 use shared::retry::Backoff;
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +17,15 @@ use crate::events;
 use crate::lanes::Lanes;
 use crate::settle::Settler;
 use crate::token::Token;
+
+/// A claim that lasted this long was a good one.
+const LASTING: Duration = Duration::from_secs(1);
+
+/// No more returned updates are waited for after this much silence.
+const SILENCE: Duration = Duration::from_millis(50);
+
+/// At the end of the grace, for requests that are on the wire.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How often another worker's partition is asked for.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -52,13 +64,16 @@ impl Keeper {
             };
             match claim {
                 Ok(claim) => {
-                    waits.reset();
-                    events::partition_taken(partition);
-                    let in_time = self.work(claim).await;
-                    events::partition_given_back(partition);
+                    let taken = Instant::now();
+                    let in_time = self.hold(claim).await;
                     if stop.is_cancelled() {
                         return in_time;
                     }
+                    // One that is lost as soon as it is taken is not taken again at once.
+                    if taken.elapsed() > LASTING {
+                        waits.reset();
+                    }
+                    self.pause(waits.next_wait()).await;
                 }
                 Err(ClaimError::Held) => self.pause(ASK_EVERY).await,
                 Err(error) => {
@@ -67,6 +82,15 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// A panic costs the claim, not the keeper: dropped with it, the partition goes back.
+    async fn hold(&mut self, claim: Claim) -> bool {
+        let partition = claim.partition;
+        events::partition_taken(partition);
+        let in_time = AssertUnwindSafe(self.work(claim)).catch_unwind().await;
+        events::partition_given_back(partition);
+        in_time.unwrap_or(false)
     }
 
     async fn claim(&mut self, partition: u16) -> Result<Claim, ClaimError> {
@@ -98,34 +122,67 @@ impl Keeper {
                 let deadline = Instant::now() + self.grace;
                 claim.close().await;
                 lanes.halt();
-                let in_time = tokio::time::timeout_at(deadline, lanes.idle()).await.is_ok();
+                // What does not end by itself gets the last part of the grace for what is on the wire.
+                let last = LAST_WORDS.min(self.grace / 4);
+                let in_time = tokio::time::timeout_at(deadline - last, lanes.idle()).await.is_ok();
                 lanes.abort();
-                lanes.idle().await;
+                if tokio::time::timeout_at(deadline, lanes.idle()).await.is_err() {
+                    lanes.kill();
+                    lanes.idle().await;
+                }
                 claim.release().await;
                 in_time
             }
         }
     }
 
+    /// Feeds the lanes until the claim ends. First come the updates that were handed out before, sorted:
+    /// the broker returns them in an order of its own (facts R4).
     async fn feed(&mut self, claim: &mut Claim, lanes: &Lanes<Settler>) -> End {
         let mut token = self.token.clone();
         let wrong = token.wait_for(|token| *token == Token::Wrong);
-        tokio::pin!(wrong);
-        loop {
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return End::Stop,
-                () = claim.lost.cancelled() => return End::Now,
-                () = lanes.aborted() => return End::Now,
-                _ = &mut wrong => return End::Now,
-                delivery = claim.deliveries.recv() => match delivery {
-                    Some(delivery) => {
-                        let (lane, job) = self.settler.job(delivery);
-                        lanes.push(lane, job);
-                    }
-                    None => return End::Now,
-                },
+        let (lost, stop) = (claim.lost.clone(), self.stop.clone());
+        let feeding = async {
+            let (returned, fresh) = settle_down(&mut claim.deliveries, self.prefetch).await;
+            returned.into_iter().chain(fresh).for_each(|delivery| self.push(lanes, delivery));
+            while let Some(delivery) = claim.deliveries.recv().await {
+                self.push(lanes, delivery);
             }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => End::Stop,
+            () = lost.cancelled() => End::Now,
+            () = lanes.aborted() => End::Now,
+            _ = wrong => End::Now,
+            () = feeding => End::Now,
         }
     }
+
+    fn push(&self, lanes: &Lanes<Settler>, delivery: Delivery) {
+        let (lane, job) = self.settler.job(delivery);
+        lanes.push(lane, job);
+    }
+}
+
+/// The deliveries of a new claim that were handed out before, sorted by update_id, and the first fresh one
+/// if it came: until then, until a short silence, or until as many are here as may be in hand.
+async fn settle_down(
+    deliveries: &mut Receiver<Delivery>,
+    prefetch: u16,
+) -> (Vec<Delivery>, Option<Delivery>) {
+    let mut returned = Vec::new();
+    let mut fresh = None;
+    while returned.len() < usize::from(prefetch) {
+        match tokio::time::timeout(SILENCE, deliveries.recv()).await {
+            Ok(Some(delivery)) if delivery.redelivered => returned.push(delivery),
+            Ok(other) => {
+                fresh = other;
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    returned.sort_by_key(|delivery| delivery.content.as_ref().map_or(0, |envelope| envelope.update_id));
+    (returned, fresh)
 }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use shared::metrics::{self, Counters, Gauges, Histograms};
-use shared::queue::{Letter, PublishError};
+use shared::queue::PublishError;
 
 use crate::handle::Attempt;
 use crate::handle::outcome::Outcome;
@@ -19,9 +19,6 @@ static UPDATES: Counters = LazyLock::new(|| {
 });
 static HANDLING: Histograms =
     LazyLock::new(|| metrics::histograms("tgw_update_seconds", "From an update's turn to its outcome", &[]));
-static DEAD_LETTERS: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_dead_letters_total", "Dead letters that were published", &["reason"])
-});
 static SERVICE: Histograms = LazyLock::new(|| {
     metrics::histograms("tgw_service_seconds", "Calls of services", &["service", "outcome"])
 });
@@ -91,10 +88,6 @@ pub fn suspect(request_id: &str) {
 pub fn panicked(times: u32) {
     metrics::count(&PANICS, &[]);
     tracing::error!(times, "an update's handler panicked");
-}
-
-pub fn buried(letter: &Letter) {
-    metrics::count(&DEAD_LETTERS, &[letter.reason.as_str()]);
 }
 
 pub fn letter_waits(error: &PublishError) {
@@ -211,8 +204,4 @@ pub fn token_wrong() {
 
 pub fn token_right_again() {
     tracing::info!("Telegram takes the bot's token again; updates are taken");
-}
-
-pub fn callback_answer_dropped(request_id: &str) {
-    tracing::debug!(request_id, "an answer for a callback of which there is none");
 }

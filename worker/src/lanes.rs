@@ -4,8 +4,10 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,14 +31,16 @@ pub enum Next {
 /// Does the jobs.
 pub trait Work: Send + Sync + 'static {
     type Job: Send + 'static;
-    /// What is left to know of a job that was dropped halfway.
+    /// What is left to know of a job that did not end.
     type Mark: Send;
 
     fn mark(&self, job: &Self::Job) -> Self::Mark;
 
-    fn work(&self, job: Self::Job) -> impl Future<Output = Next> + Send;
+    /// Does one. Once `abort` is cancelled it begins nothing more, and returns as soon as what it has on
+    /// the wire is recorded.
+    fn work(&self, job: Self::Job, abort: CancellationToken) -> impl Future<Output = Next> + Send;
 
-    /// A job was begun and dropped, for no fault of its own.
+    /// A job was begun and did not end, for no fault of its own.
     fn broken_off(&self, mark: Self::Mark) -> impl Future<Output = ()> + Send;
 }
 
@@ -52,16 +56,18 @@ struct Inner<W: Work> {
     tasks: TaskTracker,
     /// Cancelled: nothing more is started.
     halt: CancellationToken,
-    /// Cancelled: what was started is dropped.
+    /// Cancelled: what was started ends as soon as it can.
     abort: CancellationToken,
+    /// Cancelled: it is dropped where it stands.
+    kill: CancellationToken,
 }
 
 impl<W: Work> Lanes<W> {
     /// `permits` bounds what is started at once, over all partitions.
     pub fn new(work: Arc<W>, permits: Arc<Semaphore>) -> Self {
-        let (halt, abort) = (CancellationToken::new(), CancellationToken::new());
+        let (halt, abort, kill) = Default::default();
         let (waiting, tasks) = (Mutex::default(), TaskTracker::new());
-        Self { inner: Arc::new(Inner { work, waiting, permits, tasks, halt, abort }) }
+        Self { inner: Arc::new(Inner { work, waiting, permits, tasks, halt, abort, kill }) }
     }
 
     /// Puts a job at the end of its lane; without a key it has no order.
@@ -81,10 +87,16 @@ impl<W: Work> Lanes<W> {
         self.inner.halt.cancel();
     }
 
-    /// Drops what was started, and starts nothing more.
+    /// Starts nothing more, and has what was started end as soon as it can.
     pub fn abort(&self) {
         self.inner.halt.cancel();
         self.inner.abort.cancel();
+    }
+
+    /// Drops what was started, wherever it stands.
+    pub fn kill(&self) {
+        self.abort();
+        self.inner.kill.cancel();
     }
 
     /// Ends when a job had to stop, and with it the partition.
@@ -117,10 +129,12 @@ impl<W: Work> Inner<W> {
             permit = self.permits.acquire() => permit,
         };
         let mark = self.work.mark(&job);
+        let work = AssertUnwindSafe(self.work.work(job, self.abort.clone())).catch_unwind();
         let next = tokio::select! {
             biased;
-            () = self.abort.cancelled() => Next::Stop,
-            next = self.work.work(job) => next,
+            () = self.kill.cancelled() => Next::Stop,
+            // What panics here has not ended, and is handed out again.
+            next = work => next.unwrap_or(Next::Stop),
         };
         if next == Next::Stop {
             self.halt.cancel();
@@ -169,9 +183,12 @@ mod tests {
             self.0.lock().unwrap().push(("broken off", name));
         }
 
-        async fn work(&self, job: Job) -> Next {
+        async fn work(&self, job: Job, abort: CancellationToken) -> Next {
             self.0.lock().unwrap().push(("begin", job.name));
-            tokio::time::sleep(Duration::from_millis(job.takes_ms)).await;
+            tokio::select! {
+                () = abort.cancelled() => return Next::Stop,
+                () = tokio::time::sleep(Duration::from_millis(job.takes_ms)) => {}
+            }
             self.0.lock().unwrap().push(("end", job.name));
             job.next
         }

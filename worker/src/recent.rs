@@ -14,18 +14,18 @@ pub struct Recent(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
-    known: HashSet<(u64, u32)>,
-    order: VecDeque<(u64, u32)>,
+    known: HashSet<(u64, u64, u32)>,
+    order: VecDeque<(u64, u64, u32)>,
 }
 
 impl Recent {
     pub fn contains(&self, key: &UpdateKey) -> bool {
-        self.lock().known.contains(&(key.update_id, key.replay))
+        self.lock().known.contains(&id(key))
     }
 
     pub fn insert(&self, key: &UpdateKey) {
         let mut memory = self.lock();
-        let id = (key.update_id, key.replay);
+        let id = id(key);
         if memory.known.insert(id) {
             memory.order.push_back(id);
         }
@@ -39,6 +39,10 @@ impl Recent {
     fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn id(key: &UpdateKey) -> (u64, u64, u32) {
+    (key.bot, key.update_id, key.replay)
 }
 
 #[cfg(test)]

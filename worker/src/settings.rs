@@ -38,6 +38,10 @@ pub struct Settings {
 
 impl Settings {
     pub fn read(values: &Values) -> Result<Self, SettingError> {
+        if values.is_given("BOT_ID") {
+            // The worker has it from the token, but a bad value is told all the same.
+            whole(values, "BOT_ID", 1..=i64::MAX as u64)?;
+        }
         let table = read_table(values)?;
         let services = read_services(values, &table)?;
         let limits = Limits {
@@ -62,7 +66,7 @@ fn read_table(values: &Values) -> Result<Table, SettingError> {
     let unreadable =
         |error: std::io::Error| values.error("ROUTES_FILE", &format!("a file that can be read ({error})"));
     let text = std::fs::read_to_string(file).map_err(unreadable)?;
-    let environment = |name: &str| std::env::var(name).ok();
+    let environment = |name: &str| values.variable(name);
     Table::parse(&text, file, &environment).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         values.error("ROUTES_FILE", &format!("a table without errors: {}", errors.join("; ")))

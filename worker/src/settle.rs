@@ -11,9 +11,10 @@ use shared::clock;
 use shared::queue::{Delivery, Envelope, Letter, Publisher, Reason, Receipt};
 use shared::retry::Backoff;
 use shared::store::{End, StoreError, UpdateKey};
+use tokio_util::sync::CancellationToken;
 
 use crate::events;
-use crate::handle::outcome::{Death, Outcome};
+use crate::handle::outcome::{Death, Done, Outcome};
 use crate::handle::{Attempt, Handler, Spinner, request_id};
 use crate::incoming::Incoming;
 use crate::lanes::{LaneKey, Next, Work};
@@ -63,18 +64,20 @@ impl Settler {
         Some(Spinner::start(callback.id.clone(), key.clone(), store, telegram))
     }
 
-    async fn settle(&self, update: &Update, receipt: Receipt) -> Next {
+    async fn settle(&self, update: &Update, receipt: Receipt, abort: &CancellationToken) -> Next {
         let begun = Instant::now();
         let request_id = request_id(&update.key);
-        let outcome = self.attempts(update, &request_id).await;
+        let outcome = self.attempts(update, &request_id, abort).await;
         let user = update.incoming.user.as_ref().map(|user| user.id);
         events::handled(&outcome, &request_id, user, begun.elapsed());
         let end = match outcome {
             Outcome::Stay => return Next::Stop,
+            // Its end is recorded, as done or as dead: only the ack was missing.
+            Outcome::Done(Done::Seen) => return acked(receipt).await,
             Outcome::Done(_) => End::Done,
-            Outcome::Dead(death) => match self.bury(update, &death).await {
+            Outcome::Dead(death) => match self.bury(update, &death, abort).await {
                 Ok(()) => End::Dead,
-                Err(Fenced) => return Next::Stop,
+                Err(Unburied) => return Next::Stop,
             },
         };
         match self.handler.store.finish(&update.key, &self.handler.worker, end).await {
@@ -86,7 +89,7 @@ impl Settler {
     }
 
     /// Handles an update until it is handled without a panic, or has panicked once too often (invariant I7).
-    async fn attempts(&self, update: &Update, request_id: &str) -> Outcome {
+    async fn attempts(&self, update: &Update, request_id: &str, abort: &CancellationToken) -> Outcome {
         contain(|after_panic| {
             let attempt = Attempt {
                 envelope: &update.envelope,
@@ -95,6 +98,7 @@ impl Settler {
                 request_id: request_id.to_owned(),
                 returns: update.returns,
                 after_panic,
+                abort,
                 spinner: update.spinner.as_ref(),
             };
             async move { self.handler.handle(&attempt).await }
@@ -104,29 +108,31 @@ impl Settler {
 
     /// `dying`, the letter confirmed, and only then the end: found dying again, it is buried again and
     /// never handled.
-    async fn bury(&self, update: &Update, death: &Death) -> Result<(), Fenced> {
+    async fn bury(&self, update: &Update, death: &Death, abort: &CancellationToken) -> Result<(), Unburied> {
         let store = &self.handler.store;
         if let Err(StoreError::Fenced) =
             store.dying(&update.key, &self.handler.worker, &death.to_bytes()).await
         {
-            return Err(Fenced);
+            return Err(Unburied);
         }
-        self.publish(&letter(update, death, self.handler.telegram.bot())).await;
-        Ok(())
+        self.publish(&letter(update, death), abort).await
     }
 
-    /// Until it is confirmed: the update stays in hand meanwhile.
-    async fn publish(&self, letter: &Letter) {
+    /// Until it is confirmed, or the partition is lost: the update stays in hand meanwhile.
+    async fn publish(&self, letter: &Letter, abort: &CancellationToken) -> Result<(), Unburied> {
         let mut waits = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-        while let Err(error) = self.letters.bury(letter).await {
-            events::letter_waits(&error);
-            waits.wait().await;
-        }
-        events::buried(letter);
+        let confirmed = async {
+            while let Err(error) = self.letters.bury(letter).await {
+                events::letter_waits(&error);
+                waits.wait().await;
+            }
+        };
+        abort.run_until_cancelled(confirmed).await.ok_or(Unburied)
     }
 }
 
-struct Fenced;
+/// The letter is not known to be published: the update stays.
+struct Unburied;
 
 impl Work for Settler {
     type Job = Job;
@@ -136,13 +142,15 @@ impl Work for Settler {
         job.content.as_ref().ok().map(|update| update.key.clone())
     }
 
-    async fn work(&self, job: Job) -> Next {
+    async fn work(&self, job: Job, abort: CancellationToken) -> Next {
         match job.content {
-            Ok(update) => self.settle(&update, job.receipt).await,
+            Ok(update) => self.settle(&update, job.receipt, &abort).await,
             Err(body) => {
                 let error = "a message in the queue is no update".to_owned();
-                self.publish(&Letter::malformed(error, None, None, body)).await;
-                acked(job.receipt).await
+                match self.publish(&Letter::malformed(error, None, None, body), &abort).await {
+                    Ok(()) => acked(job.receipt).await,
+                    Err(Unburied) => Next::Stop,
+                }
             }
         }
     }
@@ -167,7 +175,8 @@ where
             Err(_) => events::panicked(panics + 1),
         }
     }
-    Outcome::dead(Reason::Poison, format!("its handler panicked {PANICS} times"))
+    let error = format!("its handler panicked {PANICS} times");
+    Outcome::Dead(Death { attempts: PANICS, ..Death::new(Reason::Poison, error) })
 }
 
 /// The lane of an update: its chat's, else its user's; that of its queries where it is one.
@@ -187,14 +196,14 @@ async fn acked(receipt: Receipt) -> Next {
     }
 }
 
-fn letter(update: &Update, death: &Death, bot: u64) -> Letter {
-    let Update { envelope, incoming, .. } = update;
+fn letter(update: &Update, death: &Death) -> Letter {
+    let Update { envelope, incoming, key, .. } = update;
     let now = clock::now_ms();
     Letter {
         reason: death.reason,
         error: death.error.clone(),
         update_id: Some(envelope.update_id),
-        bot: Some(envelope.bot.unwrap_or(bot)),
+        bot: Some(key.bot),
         kind: envelope.kind.clone(),
         lane: envelope.lane,
         chat_id: incoming.chat.map(|chat| chat.id),
@@ -217,7 +226,6 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::handle::outcome::Done;
 
     #[tokio::test]
     async fn a_panic_is_one_attempt_and_the_process_lives() {

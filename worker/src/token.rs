@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use shared::readiness::Readiness;
-use tokio::sync::watch;
 
 use crate::events;
 use crate::telegram::{BotName, Telegram};
@@ -35,8 +34,9 @@ impl Token {
     }
 }
 
-/// Keeps `token` true: asks until it is known to be good, and again whenever a send finds it wrong.
-pub async fn keep(telegram: Telegram, token: watch::Sender<Token>, readiness: Readiness) {
+/// Keeps the token's state true: asks until it is known to be good, and again after a call found it wrong.
+pub async fn keep(telegram: Telegram, readiness: Readiness) {
+    let token = telegram.token();
     let mut changes = token.subscribe();
     loop {
         match telegram.name().await {
@@ -45,16 +45,14 @@ pub async fn keep(telegram: Telegram, token: watch::Sender<Token>, readiness: Re
                 if token.send_replace(Token::Good { username }) == Token::Wrong {
                     events::token_right_again();
                 }
-                // Known to be good: until a send says otherwise.
+                // Known to be good: until a call says otherwise.
                 if changes.wait_for(|token| *token == Token::Wrong).await.is_err() {
                     return;
                 }
-                continue;
+                told_wrong(&readiness);
             }
             BotName::WrongToken => {
-                if readiness.set("telegram", "wrong token", false) {
-                    events::token_wrong();
-                }
+                told_wrong(&readiness);
                 token.send_replace(Token::Wrong);
             }
             BotName::Unreachable(why) => {
@@ -68,5 +66,11 @@ pub async fn keep(telegram: Telegram, token: watch::Sender<Token>, readiness: Re
             }
         }
         tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+fn told_wrong(readiness: &Readiness) {
+    if readiness.set("telegram", "wrong token", false) {
+        events::token_wrong();
     }
 }

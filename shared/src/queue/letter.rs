@@ -104,7 +104,8 @@ impl Letter {
     pub fn id(&self) -> String {
         match self.update_id {
             Some(update_id) => format!("{}-{update_id}-{}", self.bot.unwrap_or(0), self.replays),
-            None => format!("{}-malformed-{}", self.bot.unwrap_or(0), uuid::Uuid::new_v4()),
+            None if self.body.is_empty() => format!("malformed-{}", uuid::Uuid::new_v4()),
+            None => format!("malformed-{}", uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &self.body)),
         }
     }
 }

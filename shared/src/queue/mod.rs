@@ -12,6 +12,7 @@ pub mod rabbitmq;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::events;
 pub use envelope::{Envelope, partition_of};
 pub use letter::{Letter, Reason};
 
@@ -53,10 +54,11 @@ impl Publisher {
 
     /// Returns when the dead letter is on disk at the broker.
     pub async fn bury(&self, letter: &Letter) -> Result<(), PublishError> {
-        match self {
+        let buried = match self {
             Self::RabbitMq(queue) => queue.bury(letter).await,
             Self::Embedded(queue) => queue.bury(letter).await,
-        }
+        };
+        buried.inspect(|()| events::buried(letter.reason))
     }
 }
 

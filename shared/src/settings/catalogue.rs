@@ -14,7 +14,7 @@ pub enum Taker {
 pub struct Setting {
     pub name: &'static str,
     pub default: Option<&'static str>,
-    /// Its value is never printed: it is a secret, or an address that may hold a password.
+    /// Its value is never printed. (Of an address, what may be a password is not.)
     pub secret: bool,
     pub taker: Taker,
     pub help: &'static str,
@@ -77,13 +77,7 @@ pub const ALL: &[Setting] = &[
         "Where to listen: 0.0.0.0:8000 for the ingress, 0.0.0.0:8001 for the worker",
     ),
     optional("HTTP_WORKERS", Ingress, "Threads of the ingress; one per core by default"),
-    Setting {
-        name: "AMQP_URL",
-        default: Some("amqp://guest:guest@127.0.0.1:5672/%2f"),
-        secret: true,
-        taker: Both,
-        help: "RabbitMQ, amqp or amqps",
-    },
+    plain("AMQP_URL", "amqp://guest:guest@127.0.0.1:5672/%2f", Both, "RabbitMQ, amqp or amqps"),
     plain("AMQP_PREFIX", "tgw", Both, "The start of every queue's and exchange's name"),
     plain(
         "PARTITIONS",
@@ -93,7 +87,7 @@ pub const ALL: &[Setting] = &[
     ),
     plain("REDIS_HOST", "127.0.0.1", Worker, "Redis"),
     plain("REDIS_PORT", "6379", Worker, "Redis"),
-    secret("REDIS_URL", Worker, "Redis, with TLS or a password; wins over host and port"),
+    optional("REDIS_URL", Worker, "Redis, with TLS or a password; wins over host and port"),
     plain("SESSION_TTL", "86400", Worker, "Seconds that a session lives after its last update"),
     plain("RATE_LIMIT_REQUESTS", "1", Worker, "Messages that one user may send in a window"),
     plain("RATE_LIMIT_WINDOW", "1", Worker, "Seconds in a window"),

@@ -37,7 +37,10 @@ impl std::error::Error for SettingError {}
 
 /// All values that were given, as text.
 #[derive(Clone, Default)]
-pub struct Values(HashMap<&'static str, String>);
+pub struct Values {
+    given: HashMap<&'static str, String>,
+    file: HashMap<String, String>,
+}
 
 impl Values {
     /// A flag wins over the environment, and that over the `.env` file. An empty value counts as none.
@@ -50,32 +53,44 @@ impl Values {
             flag.or_else(environment).or_else(|| file.get(setting.name).cloned())
         };
         let given = ALL.iter().filter_map(|setting| Some((setting.name, value(setting)?)));
-        Ok(Self(given.filter(|(_, value)| !value.is_empty()).collect()))
+        let given = given.filter(|(_, value)| !value.is_empty()).collect();
+        Ok(Self { given, file })
+    }
+
+    /// Any variable of the environment, else of the `.env` file: what a routes file may refer to.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().or_else(|| self.file.get(name).cloned())
+    }
+
+    /// Forgets all that was given but these.
+    pub fn keep_only(&mut self, names: &[&str]) {
+        self.given.retain(|name, _| names.contains(name));
+        self.file.clear();
     }
 
     /// Values that are not the machine's own, for a program that sets its parts itself, and for tests.
     pub fn of(values: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        Self(values.into_iter().collect())
+        Self { given: values.into_iter().collect(), file: HashMap::new() }
     }
 
     /// Sets `name` unless it was given.
     pub fn default_to(&mut self, name: &'static str, value: impl Into<String>) {
-        self.0.entry(name).or_insert_with(|| value.into());
+        self.given.entry(name).or_insert_with(|| value.into());
     }
 
     /// Sets `name`, whatever was given.
     pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
-        self.0.insert(name, value.into());
+        self.given.insert(name, value.into());
     }
 
     /// Whether somebody set it; a default is not given.
     pub fn is_given(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.given.contains_key(name)
     }
 
     /// The value, or its default.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).or_else(|| find(name)?.default)
+        self.given.get(name).map(String::as_str).or_else(|| find(name)?.default)
     }
 
     /// The value, which must be there.
@@ -106,8 +121,19 @@ impl Values {
     /// The error for `name`, which does not print a secret.
     pub fn error(&self, name: &str, expected: &str) -> SettingError {
         let printable = find(name).is_none_or(|setting| !setting.secret);
-        let value = self.text(name).filter(|_| printable).map(str::to_owned);
+        let value = self.text(name).filter(|_| printable).map(without_credentials);
         SettingError { name: name.to_owned(), value, expected: expected.to_owned() }
+    }
+}
+
+/// An address may hold a user and a password before its host.
+fn without_credentials(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((before, host)) => match before.split_once("://") {
+            Some((scheme, _)) => format!("{scheme}://***@{host}"),
+            None => format!("***@{host}"),
+        },
+        None => text.to_owned(),
     }
 }
 
@@ -129,6 +155,11 @@ fn read_env_file() -> Result<HashMap<String, String>, SettingError> {
 /// `command` with a flag for each setting that `taker` takes.
 pub fn with_flags(command: Command, taker: Taker) -> Command {
     command.args(ALL.iter().filter(|setting| setting.is_for(taker)).map(flag))
+}
+
+/// `command` with a flag for each of these settings.
+pub fn with_some_flags(command: Command, names: &[&str]) -> Command {
+    command.args(ALL.iter().filter(|setting| names.contains(&setting.name)).map(flag))
 }
 
 fn flag(setting: &'static Setting) -> Arg {
@@ -158,6 +189,12 @@ mod tests {
         let error = token(&values("TELEGRAM_BOT_TOKEN", "hunter2")).unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
         assert!(error.to_string().starts_with("TELEGRAM_BOT_TOKEN must be"), "{error}");
+    }
+
+    #[test]
+    fn an_address_is_printed_without_its_password() {
+        let error = values("REDIS_URL", "ftp://user:hunter2@host:1").error("REDIS_URL", "x");
+        assert_eq!(error.to_string(), r#"REDIS_URL is "ftp://***@host:1", but must be x"#);
     }
 
     #[test]

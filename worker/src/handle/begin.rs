@@ -58,7 +58,9 @@ impl Handler {
     fn question<'q>(&'q self, attempt: &'q Attempt<'_>, routed: bool) -> Begin<'q> {
         let incoming = attempt.incoming;
         let user = incoming.user.as_ref().map(|user| user.id);
-        let charged = routed && user.is_some() && attempt.envelope.replay == 0 && incoming.is_charged_kind();
+        let ours = attempt.key.bot == self.telegram.bot();
+        let charged =
+            ours && routed && user.is_some() && attempt.envelope.replay == 0 && incoming.is_charged_kind();
         // A callback has no date of its own: its message's is when the button was made.
         let acted_ms = incoming.date.map_or(attempt.envelope.received_ms, |date| date.saturating_mul(1000));
         let charge = Charge {

@@ -2,59 +2,89 @@
 
 use shared::store::StoreError;
 
-use super::outcome::{Outcome, Step, after, cut_short, end_of};
+use super::outcome::{Fate, Outcome, Step, after, cut_short, end_of};
 use super::plan::Plan;
 use super::{Attempt, Handler};
 use crate::events;
+use crate::reply::Call;
 use crate::telegram::Sent;
-use crate::token::Token;
+
+/// How the calls of a plan went.
+enum Sending {
+    /// All were made; `refused` is whether Telegram refused any.
+    Made {
+        refused: bool,
+    },
+    /// Telegram failed at this one, also on the retry.
+    Failed {
+        at: usize,
+        why: String,
+    },
+    Stay,
+}
 
 impl Handler {
     /// Makes the calls from number `sent` on. The callback's loading sign is stopped at the same time.
     pub(super) async fn deliver(&self, attempt: &Attempt<'_>, plan: Plan, sent: u32) -> Outcome {
-        let callback = plan.callback.clone();
-        let (outcome, ()) =
-            tokio::join!(self.send_all(attempt, plan, sent), self.stop_spinner(attempt, callback));
-        outcome
+        let (sending, callback) = tokio::join!(
+            self.send_all(attempt, &plan, sent),
+            self.stop_spinner(attempt, plan.callback.clone()),
+        );
+        // What the service wanted to be shown is owed like a message; an empty answer is not.
+        let (unanswered, why) = match callback {
+            Sent::Failed(why) => (plan.callback.clone(), why),
+            Sent::WrongToken => return Outcome::Stay,
+            _ => (None, String::new()),
+        };
+        match sending {
+            Sending::Stay => Outcome::Stay,
+            Sending::Failed { at, why } => self.failed(attempt, plan, at, unanswered, why),
+            Sending::Made { .. } if unanswered.is_some() => {
+                let at = plan.calls.len();
+                self.failed(attempt, plan, at, unanswered, why)
+            }
+            Sending::Made { refused } => end_of(plan.fate, refused),
+        }
     }
 
-    async fn send_all(&self, attempt: &Attempt<'_>, plan: Plan, sent: u32) -> Outcome {
+    fn failed(
+        &self,
+        attempt: &Attempt<'_>,
+        plan: Plan,
+        at: usize,
+        callback: Option<Call>,
+        why: String,
+    ) -> Outcome {
+        events::telegram_failed(&why, attempt);
+        let rest = plan.rest(at, callback);
+        cut_short(plan.fate, why, Some(rest))
+    }
+
+    async fn send_all(&self, attempt: &Attempt<'_>, plan: &Plan, sent: u32) -> Sending {
         let mut refused = false;
         for at in sent as usize..plan.calls.len() {
-            let result = self.telegram.send(&plan.calls[at]).await;
+            let result = self.telegram.send(&plan.calls[at], attempt.abort).await;
             if let Sent::Refused(why) | Sent::ChatClosed(why) = &result {
                 events::telegram_refused(why, attempt);
             }
             match after(result) {
                 Step::Onward { refused: this } => refused |= this,
-                Step::Close => {
-                    refused = true;
-                    break;
-                }
-                Step::Die(why) => {
-                    events::telegram_failed(&why, attempt);
-                    let rest = plan.rest(at);
-                    return cut_short(plan.fate, why, Some(rest));
-                }
-                Step::Stay => {
-                    self.token.send_replace(Token::Wrong);
-                    return Outcome::Stay;
-                }
+                Step::Close => return Sending::Made { refused: true },
+                Step::Die(why) => return Sending::Failed { at, why },
+                Step::Stay => return Sending::Stay,
             }
             // The last one's record is the update's end, which follows at once.
-            let last = at + 1 == plan.calls.len() && plan.fate == super::outcome::Fate::Done;
-            if !last && self.record(attempt, at + 1).await == Err(()) {
-                return Outcome::Stay;
+            let last = at + 1 == plan.calls.len() && plan.fate == Fate::Done;
+            if !last && self.is_fenced(attempt, at + 1).await {
+                return Sending::Stay;
             }
         }
-        end_of(plan.fate, refused)
+        Sending::Made { refused }
     }
 
-    /// An `Err` means that the update is another worker's.
-    async fn record(&self, attempt: &Attempt<'_>, sent: usize) -> Result<(), ()> {
-        match self.store.sent(&attempt.key, &self.worker, sent as u32).await {
-            Ok(()) | Err(StoreError::Away) => Ok(()),
-            Err(StoreError::Fenced) => Err(()),
-        }
+    /// Records how many calls were made; true where the update is another worker's by now.
+    async fn is_fenced(&self, attempt: &Attempt<'_>, sent: usize) -> bool {
+        let recorded = self.store.sent(&attempt.key, &self.worker, sent as u32).await;
+        matches!(recorded, Err(StoreError::Fenced))
     }
 }

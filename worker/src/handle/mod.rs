@@ -20,18 +20,20 @@ use std::time::Duration;
 use shared::clock;
 use shared::queue::{Envelope, Reason};
 use shared::store::{Run, Store, UpdateKey};
-use tokio::sync::{Semaphore, watch};
+use shared::update::Malformed;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
-use crate::events;
 use crate::incoming::Incoming;
 use crate::recent::Recent;
+use crate::reply::Call;
 use crate::routes::{Found, Table};
 use crate::services::Services;
-use crate::telegram::Telegram;
-use crate::token::Token;
+use crate::telegram::{Sent, Telegram};
 
 use begin::Begun;
 use outcome::{Death, Done, Outcome};
+use plan::Plan;
 pub use request::request_id;
 pub use spinner::Spinner;
 
@@ -56,7 +58,6 @@ pub struct Handler {
     pub table: Arc<Table>,
     pub services: Services,
     pub telegram: Telegram,
-    pub token: watch::Sender<Token>,
     pub limits: Limits,
     /// This process's name in claims.
     pub worker: String,
@@ -75,6 +76,8 @@ pub struct Attempt<'a> {
     pub returns: u32,
     /// The try before this one panicked, in this process.
     pub after_panic: bool,
+    /// Cancelled when the partition is lost or given back.
+    pub abort: &'a CancellationToken,
     /// The callback's loading sign, if the update is one whose sign is ours to stop.
     pub spinner: Option<&'a Spinner>,
 }
@@ -83,21 +86,24 @@ impl Handler {
     /// The key under which the store knows an update.
     pub fn key(&self, envelope: &Envelope, incoming: &Incoming) -> UpdateKey {
         let owner = incoming.user.as_ref().map(|user| user.id).or(incoming.chat.map(|chat| chat.id));
-        let (update_id, replay) = (envelope.update_id, envelope.replay);
-        UpdateKey { bot: self.telegram.bot(), update_id, replay, owner: owner.unwrap_or(0) }
+        UpdateKey {
+            bot: envelope.bot.unwrap_or_else(|| self.telegram.bot()),
+            update_id: envelope.update_id,
+            replay: envelope.replay,
+            owner: owner.unwrap_or(0),
+        }
     }
 
-    /// Handles an update, up to but without its end's being recorded.
+    /// Handles an update, up to but without its end's being recorded. Once the attempt is aborted nothing
+    /// more is begun, and the update stays.
     pub async fn handle(&self, attempt: &Attempt<'_>) -> Outcome {
-        if attempt.envelope.bot.is_some_and(|bot| bot != self.telegram.bot()) {
-            return Outcome::dead(Reason::Malformed, "the update is another bot's".to_owned());
-        }
-        let username = self.token.borrow().username();
+        let username = self.telegram.token().borrow().username();
         let found = self.table.find(attempt.incoming, username.as_deref());
-        let (run, store_away, _suspect) = match self.begin(attempt, found.is_some()).await {
-            Begun::Run { run, store_away, permit } => (run, store_away, permit),
-            Begun::Ended => return Outcome::Done(Done::Seen),
-            Begun::Fenced => return Outcome::Stay,
+        let begun = attempt.abort.run_until_cancelled(self.begin(attempt, found.is_some())).await;
+        let (run, store_away, _suspect) = match begun {
+            Some(Begun::Run { run, store_away, permit }) => (run, store_away, permit),
+            Some(Begun::Ended) => return Outcome::Done(Done::Seen),
+            Some(Begun::Fenced) | None => return Outcome::Stay,
         };
         let outcome = self.run(attempt, found.as_ref(), &run, store_away).await;
         outcome.on_route(found.as_ref(), run.attempts)
@@ -110,14 +116,10 @@ impl Handler {
         run: &Run,
         store_away: bool,
     ) -> Outcome {
-        if let Some(death) = run.dying.as_ref().and_then(|why| Death::from_bytes(why)) {
+        if let Some(death) = self.death(attempt, run, store_away) {
             return Outcome::Dead(death);
         }
-        let tries = if store_away { TRIES_WITHOUT_STORE } else { TRIES };
-        if run.attempts > tries {
-            return Outcome::dead(Reason::Poison, format!("{tries} tries took the worker down"));
-        }
-        if let Some(plan) = run.plan.as_ref().and_then(|plan| plan::Plan::from_bytes(plan)) {
+        if let Some(plan) = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan)) {
             return self.deliver(attempt, plan, run.sent).await;
         }
         let envelope = attempt.envelope;
@@ -125,25 +127,39 @@ impl Handler {
             return Outcome::dead(Reason::Expired, "its time was over before its turn".to_owned());
         }
         if run.limited {
-            self.notice(attempt).await;
-            return Outcome::Done(Done::Limited);
+            return self.notice(attempt).await;
         }
         let Some(found) = found else {
-            self.stop_spinner(attempt, None).await;
-            return Outcome::Done(Done::NoRoute);
+            return match self.stop_spinner(attempt, None).await {
+                Sent::WrongToken => Outcome::Stay,
+                _ => Outcome::Done(Done::NoRoute),
+            };
         };
-        match self.respond(attempt, found, run).await {
-            Ok(plan) => self.deliver(attempt, plan, 0).await,
-            Err(outcome) => outcome,
+        match attempt.abort.run_until_cancelled(self.respond(attempt, found, run)).await {
+            Some(Ok(plan)) => self.deliver(attempt, plan, 0).await,
+            Some(Err(outcome)) => outcome,
+            None => Outcome::Stay,
         }
     }
 
-    /// Tells who is on the other side that this callback was received, if nobody has.
-    async fn stop_spinner(&self, attempt: &Attempt<'_>, with: Option<crate::reply::Call>) {
-        if let Some(spinner) = attempt.spinner {
-            spinner.stop(with).await;
-        } else if with.is_some() {
-            events::callback_answer_dropped(&attempt.request_id);
+    /// Whether it is to die before anything is done for it.
+    fn death(&self, attempt: &Attempt<'_>, run: &Run, store_away: bool) -> Option<Death> {
+        if let Some(death) = run.dying.as_ref().and_then(|why| Death::from_bytes(why)) {
+            return Some(death);
+        }
+        if attempt.key.bot != self.telegram.bot() {
+            return Some(Death::new(Reason::Malformed, Malformed::AnotherBot.to_string()));
+        }
+        let tries = if store_away { TRIES_WITHOUT_STORE } else { TRIES };
+        let poison = run.attempts > tries;
+        poison.then(|| Death::new(Reason::Poison, format!("{tries} tries took the worker down")))
+    }
+
+    /// Tells who pressed the button that it was received, if nobody has.
+    async fn stop_spinner(&self, attempt: &Attempt<'_>, with: Option<Call>) -> Sent {
+        match attempt.spinner {
+            Some(spinner) => spinner.stop(with, attempt.abort).await,
+            None => Sent::Yes,
         }
     }
 }

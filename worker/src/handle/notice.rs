@@ -2,31 +2,46 @@
 
 use std::time::Duration;
 
+use super::outcome::{Done, Outcome};
 use super::{Attempt, Handler};
-use crate::reply;
+use crate::reply::{self, Call};
 use crate::telegram::Sent;
 
 /// The right to a notice is held at most this long beyond the window while it is being sent: a call, its
-/// retry, and the wait between.
-const SENDING: Duration = Duration::from_secs(25);
+/// retry, and the longest wait that Telegram may ask for between them.
+const SENDING: Duration = Duration::from_secs(90);
 
 impl Handler {
-    /// Sends the notice, if it is due. Its failing is no reason to do anything: the update is done.
-    pub(super) async fn notice(&self, attempt: &Attempt<'_>) {
-        let window_ms = self.limits.window.as_millis() as u64;
-        let hold_ms = window_ms + SENDING.as_millis() as u64;
-        let due = self.store.notice_begin(&attempt.key, hold_ms).await.unwrap_or(false);
-        let Some(call) = reply::notice(attempt.incoming).filter(|_| due) else {
-            return self.stop_spinner(attempt, None).await;
+    /// Sends the notice if it is due. Its failing is no reason to do anything: the update is done.
+    pub(super) async fn notice(&self, attempt: &Attempt<'_>) -> Outcome {
+        // On a button whose sign was stopped before, a notice could not be shown any more.
+        let shown = attempt.spinner.is_none_or(|spinner| !spinner.is_stopped());
+        let call = reply::notice(attempt.incoming).filter(|_| shown);
+        let sent = match call {
+            Some(call) if self.notice_is_due(attempt).await => self.send_notice(attempt, call).await,
+            _ => self.stop_spinner(attempt, None).await,
         };
+        match sent {
+            Sent::WrongToken | Sent::Aborted => Outcome::Stay,
+            _ => Outcome::Done(Done::Limited),
+        }
+    }
+
+    async fn notice_is_due(&self, attempt: &Attempt<'_>) -> bool {
+        let hold = self.limits.window + SENDING;
+        self.store.notice_begin(&attempt.key, hold.as_millis() as u64).await.unwrap_or(false)
+    }
+
+    async fn send_notice(&self, attempt: &Attempt<'_>, call: Call) -> Sent {
         let sent = match attempt.spinner {
-            Some(spinner) => spinner.stop(Some(call)).await,
-            None => self.telegram.send(&call).await == Sent::Yes,
+            Some(spinner) => spinner.stop(Some(call), attempt.abort).await,
+            None => self.telegram.send(&call, attempt.abort).await,
         };
-        // The next one may follow a window after this one was seen; at once, if this one was not.
-        let wait_ms = if sent { window_ms } else { 1 };
+        // The next one may follow a window after this one was seen; at once, if it was not.
+        let wait_ms = if sent == Sent::Yes { self.limits.window.as_millis() as u64 } else { 1 };
         if self.store.notice_sent(&attempt.key, wait_ms).await.is_err() {
             tracing::debug!("the time of a notice is not recorded; the next one waits longer");
         }
+        sent
     }
 }

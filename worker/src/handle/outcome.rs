@@ -88,7 +88,9 @@ impl Outcome {
     /// Notes in a death where the update was going and which try it was.
     pub fn on_route(self, found: Option<&Found<'_>>, attempts: u32) -> Self {
         let Self::Dead(mut death) = self else { return self };
-        death.attempts = attempts.max(1);
+        // The try that finds an update to be poison is none.
+        death.attempts =
+            if death.reason == Reason::Poison { attempts.saturating_sub(1) } else { attempts.max(1) };
         if let Some(found) = found {
             death.route.get_or_insert_with(|| found.route.to_owned());
             if let Target::Service { service, .. } = found.target {
@@ -117,7 +119,7 @@ pub enum Step {
     Close,
     /// The rest of the plan becomes a letter.
     Die(String),
-    /// The token is wrong: the update stays.
+    /// The token is wrong or the partition is lost: the update stays.
     Stay,
 }
 
@@ -128,7 +130,7 @@ pub fn after(sent: Sent) -> Step {
         Sent::Refused(_) => Step::Onward { refused: true },
         Sent::ChatClosed(_) => Step::Close,
         Sent::Failed(why) => Step::Die(why),
-        Sent::WrongToken => Step::Stay,
+        Sent::WrongToken | Sent::Aborted => Step::Stay,
     }
 }
 
@@ -165,7 +167,7 @@ mod tests {
         assert_eq!(after(Sent::Refused(words())), Step::Onward { refused: true });
         assert_eq!(after(Sent::ChatClosed(words())), Step::Close);
         assert_eq!(after(Sent::Failed(words())), Step::Die(words()));
-        assert_eq!(after(Sent::WrongToken), Step::Stay);
+        assert_eq!((after(Sent::WrongToken), after(Sent::Aborted)), (Step::Stay, Step::Stay));
     }
 
     #[test]

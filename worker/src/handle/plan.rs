@@ -34,9 +34,9 @@ impl Plan {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
-    /// What is left of it from call `at` on, for a dead letter.
-    pub fn rest(&self, at: usize) -> Rest {
-        let calls = self.calls.get(at..).unwrap_or_default().to_vec();
+    /// What is left of it for a dead letter: the callback's answer if that failed, and the calls from `at` on.
+    pub fn rest(&self, at: usize, callback: Option<Call>) -> Rest {
+        let calls = callback.into_iter().chain(self.calls.iter().skip(at).cloned()).collect();
         Rest(serde_json::to_string(&Self::new(calls, Fate::Done)).unwrap_or_default())
     }
 }

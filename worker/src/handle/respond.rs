@@ -10,7 +10,7 @@ use super::outcome::{Death, Fate, Outcome};
 use super::plan::Plan;
 use super::{Attempt, Handler, request};
 use crate::events;
-use crate::reply::{self, Answer};
+use crate::reply::{self, Answer, Call};
 use crate::routes::{Found, Target};
 use crate::services::ServiceError;
 
@@ -77,8 +77,13 @@ fn planned(answer: &Answer, attempt: &Attempt<'_>) -> Result<(Plan, Option<Strin
     let mut calls = reply::calls(answer, attempt.incoming).map_err(nonsense)?;
     let toast =
         answer.answer.as_ref().and_then(|toast| reply::answer_callback(attempt.incoming, Some(toast)));
-    // A callback is answered once, so a message that is a callback's answer takes the place of the toast.
-    let by_message = calls.iter().position(|call| call.method == ANSWER_CALLBACK).map(|at| calls.remove(at));
+    // It is answered once, so a message that answers this very callback takes the place of the toast.
+    let id = attempt.incoming.callback.as_ref().map(|callback| callback.id.as_str());
+    let answers = |call: &Call| {
+        let names = call.params.get("callback_query_id").and_then(|name| name.as_str());
+        call.method == ANSWER_CALLBACK && names.is_some() && names == id
+    };
+    let by_message = calls.iter().position(answers).map(|at| calls.remove(at));
     let callback = toast.or(by_message);
     Ok((Plan { callback, ..Plan::new(calls, Fate::Done) }, answer.user_id.clone()))
 }

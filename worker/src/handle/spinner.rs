@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::Map;
 use shared::store::{Store, UpdateKey};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::reply::Call;
 use crate::telegram::{Sent, Telegram};
@@ -15,7 +15,7 @@ use crate::telegram::{Sent, Telegram};
 /// Users see a button fail after 10 to 15 s (facts T18).
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// One callback's sign. Dropping it ends its clock.
+/// One callback's sign. Dropping it ends its clock, unless that is already stopping the sign.
 pub struct Spinner {
     sign: Arc<Sign>,
     clock: JoinHandle<()>,
@@ -36,37 +36,41 @@ impl Spinner {
         let waiting = sign.clone();
         let clock = tokio::spawn(async move {
             tokio::time::sleep(PATIENCE).await;
-            waiting.stop(None).await;
+            waiting.stop(None, &CancellationToken::new()).await;
         });
         Self { sign, clock }
     }
 
-    /// Stops the sign with that answer, or an empty one; true if it went out. False where it was stopped before.
-    pub async fn stop(&self, with: Option<Call>) -> bool {
-        self.sign.stop(with).await
+    /// Stops the sign with that answer, or an empty one. `Yes` too where it was stopped before.
+    pub async fn stop(&self, with: Option<Call>, abort: &CancellationToken) -> Sent {
+        self.sign.stop(with, abort).await
+    }
+
+    /// Whether somebody has begun to stop it: what comes now is not shown.
+    pub fn is_stopped(&self) -> bool {
+        self.sign.stopped.load(Ordering::Acquire)
     }
 }
 
 impl Drop for Spinner {
     fn drop(&mut self) {
-        self.clock.abort();
+        // Aborted halfway, its answer would be neither sent nor sent again.
+        if !self.is_stopped() {
+            self.clock.abort();
+        }
     }
 }
 
 impl Sign {
-    async fn stop(&self, with: Option<Call>) -> bool {
+    async fn stop(&self, with: Option<Call>, abort: &CancellationToken) -> Sent {
         if self.stopped.swap(true, Ordering::AcqRel) {
-            return false;
+            return Sent::Yes;
         }
         // Another worker may have stopped it before it crashed. Without the store nobody knows.
         if !self.store.answer_once(&self.key).await.unwrap_or(true) {
-            return false;
+            return Sent::Yes;
         }
-        let empty = || {
-            let params = Map::from_iter([("callback_query_id".to_owned(), self.callback.clone().into())]);
-            Call { method: "answerCallbackQuery".to_owned(), params }
-        };
-        let sent = self.telegram.send(&with.unwrap_or_else(empty)).await;
-        sent == Sent::Yes
+        let empty = || Call::new("answerCallbackQuery").with("callback_query_id", self.callback.as_str());
+        self.telegram.send(&with.unwrap_or_else(empty), abort).await
     }
 }

@@ -117,11 +117,9 @@ impl fmt::Debug for ServiceConfig {
 
 fn read_url(reader: &mut Reader<'_>, section: Section<'_>) -> Option<String> {
     let Entry { value, span } = reader.string(section, "url")?;
-    let address = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
-    let has_host = address.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', ':', '?', '#']));
-    let is_clean = !value.contains(|char: char| char.is_whitespace() || char.is_control());
+    let is_address = shared::settings::http_url(&value).is_some();
     // `sample:` is the demo's own sample of a built-in service, as in the settings.
-    if value == "sample:" || (has_host && is_clean) {
+    if value == "sample:" || is_address {
         return Some(value);
     }
     reader.refuse("url", &span, "must be an address such as \"http://weather:8080/ask\"");

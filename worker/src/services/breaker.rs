@@ -20,6 +20,8 @@ pub struct Limits {
 pub struct Breaker {
     limits: Limits,
     state: State,
+    /// Counts the changes of state, so that a call which began in another state decides nothing.
+    era: u32,
     /// The window's calls in tenths of it: when the slot began, calls, failures.
     slots: VecDeque<(Instant, u32, u32)>,
 }
@@ -38,45 +40,55 @@ enum State {
 
 const SLOTS: u32 = 10;
 
+/// The right to make one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    era: u32,
+}
+
 impl Breaker {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, state: State::Closed, slots: VecDeque::new() }
+        Self { limits, state: State::Closed, era: 0, slots: VecDeque::new() }
     }
 
-    /// Whether a call may be made now. One that may must be told of with `ended`; a trial that never is
-    /// (its caller was cancelled) is replaced after another rest.
-    pub fn may_call(&mut self, now: Instant) -> bool {
+    /// The right to make a call now. Who has it tells with `ended` how the call went; a trial that is never
+    /// told of (its caller was cancelled) is replaced after another rest.
+    pub fn may_call(&mut self, now: Instant) -> Option<Pass> {
         match self.state {
-            State::Closed => true,
+            State::Closed => {}
             State::Open { since } | State::Trying { since }
                 if now.duration_since(since) < self.limits.rest =>
             {
-                false
+                return None;
             }
-            State::Open { .. } | State::Trying { .. } => {
-                self.state = State::Trying { since: now };
-                true
-            }
+            State::Open { .. } | State::Trying { .. } => self.become_(State::Trying { since: now }),
         }
+        Some(Pass { era: self.era })
     }
 
     /// A call ended.
-    pub fn ended(&mut self, now: Instant, failed: bool) {
+    pub fn ended(&mut self, now: Instant, pass: Pass, failed: bool) {
+        if pass.era != self.era {
+            return;
+        }
         match self.state {
             State::Closed => {
                 self.count(now, failed);
                 if self.too_many_failed() {
-                    self.state = State::Open { since: now };
+                    self.become_(State::Open { since: now });
                 }
             }
-            State::Trying { .. } if failed => self.state = State::Open { since: now },
-            State::Trying { .. } => {
+            State::Trying { .. } if failed => self.become_(State::Open { since: now }),
+            State::Trying { .. } | State::Open { .. } => {
                 self.slots.clear();
-                self.state = State::Closed;
+                self.become_(State::Closed);
             }
-            // A call that was under way when it opened changes nothing.
-            State::Open { .. } => {}
         }
+    }
+
+    fn become_(&mut self, state: State) {
+        self.state = state;
+        self.era += 1;
     }
 
     pub fn is_open(&self) -> bool {
@@ -116,43 +128,61 @@ mod tests {
         (Breaker::new(limits), Instant::now())
     }
 
+    /// Calls that begin and end at once.
+    fn calls(breaker: &mut Breaker, now: Instant, times: u32, failed: bool) {
+        for _ in 0..times {
+            let pass = breaker.may_call(now).unwrap();
+            breaker.ended(now, pass, failed);
+        }
+    }
+
     #[test]
     fn it_opens_when_half_of_twenty_calls_failed() {
         let (mut breaker, now) = breaker();
-        (0..10).for_each(|_| breaker.ended(now, false));
-        (0..9).for_each(|_| breaker.ended(now, true));
-        assert!(breaker.may_call(now));
-        breaker.ended(now, true);
-        assert!(!breaker.may_call(now));
+        calls(&mut breaker, now, 10, false);
+        calls(&mut breaker, now, 9, true);
+        assert!(!breaker.is_open());
+        calls(&mut breaker, now, 1, true);
+        assert_eq!(breaker.may_call(now), None);
     }
 
     #[test]
     fn failures_that_are_long_past_do_not_count() {
         let (mut breaker, now) = breaker();
-        (0..19).for_each(|_| breaker.ended(now, true));
-        breaker.ended(now + 11 * SECOND, true);
-        assert!(breaker.may_call(now + 11 * SECOND));
+        calls(&mut breaker, now, 19, true);
+        calls(&mut breaker, now + 11 * SECOND, 1, true);
+        assert!(!breaker.is_open());
     }
 
     #[test]
     fn after_a_rest_one_call_decides() {
         let (mut breaker, now) = breaker();
-        (0..20).for_each(|_| breaker.ended(now, true));
+        calls(&mut breaker, now, 20, true);
         let later = now + 5 * SECOND;
-        assert!(breaker.may_call(later) && !breaker.may_call(later));
-        breaker.ended(later, true);
-        assert!(!breaker.may_call(later + SECOND));
-        let latest = later + 6 * SECOND;
-        assert!(breaker.may_call(latest));
-        breaker.ended(latest, false);
-        assert!(breaker.may_call(latest) && !breaker.is_open());
+        let trial = breaker.may_call(later).unwrap();
+        assert_eq!(breaker.may_call(later), None);
+        breaker.ended(later, trial, true);
+        assert_eq!(breaker.may_call(later + SECOND), None);
+        calls(&mut breaker, later + 6 * SECOND, 1, false);
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn a_call_from_before_it_opened_decides_nothing() {
+        let (mut breaker, now) = breaker();
+        let early = breaker.may_call(now).unwrap();
+        calls(&mut breaker, now, 20, true);
+        let trial = breaker.may_call(now + 5 * SECOND).unwrap();
+        breaker.ended(now + 5 * SECOND, early, true);
+        breaker.ended(now + 5 * SECOND, trial, false);
+        assert!(!breaker.is_open());
     }
 
     #[test]
     fn a_trial_that_never_ends_is_replaced() {
         let (mut breaker, now) = breaker();
-        (0..20).for_each(|_| breaker.ended(now, true));
-        assert!(breaker.may_call(now + 5 * SECOND));
-        assert!(breaker.may_call(now + 10 * SECOND));
+        calls(&mut breaker, now, 20, true);
+        assert!(breaker.may_call(now + 5 * SECOND).is_some());
+        assert!(breaker.may_call(now + 10 * SECOND).is_some());
     }
 }

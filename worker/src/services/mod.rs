@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use crate::events;
 use crate::reply::Answer;
 use crate::routes::ServiceConfig;
-use breaker::{Breaker, Limits};
+use breaker::{Breaker, Limits, Pass};
 
 /// No answer is longer: at 4096 characters a message this is hundreds of them.
 const LARGEST_ANSWER: usize = 1024 * 1024;
@@ -68,7 +68,11 @@ struct Service {
 impl Services {
     /// `known`: each service's address, time-out and limits.
     pub fn new(known: Vec<(String, reqwest::Url, Duration, ServiceConfig)>) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            // Internal services are not behind the proxy that leads outside.
+            .no_proxy()
+            .build()?;
         let known =
             known.into_iter().map(|(name, url, timeout, config)| (name, Service::new(url, timeout, &config)));
         Ok(Self { http, known: known.collect() })
@@ -118,7 +122,7 @@ impl Service {
     ) -> Result<Answer, ServiceError> {
         // The semaphore is never closed; a permit that can't be had would just mean no limit.
         let _slot = self.slots.acquire().await;
-        if !self.lock_breaker().may_call(Instant::now()) {
+        let Some(pass) = self.lock_breaker().may_call(Instant::now()) else {
             events::service_called(
                 name,
                 Some(&ServiceError::BreakerOpen),
@@ -126,11 +130,11 @@ impl Service {
                 &request.request_id,
             );
             return Err(ServiceError::BreakerOpen);
-        }
+        };
         let begun = Instant::now();
         let exchange = tokio::time::timeout(self.timeout, self.exchange(http, request));
         let result = exchange.await.unwrap_or(Err(ServiceError::Timeout(self.timeout)));
-        self.tell_breaker(name, result.is_err());
+        self.tell_breaker(name, pass, result.is_err());
         events::service_called(name, result.as_ref().err(), begun.elapsed(), &request.request_id);
         result
     }
@@ -159,11 +163,11 @@ impl Service {
         Answer::parse(status, None, &body).map_err(|error| ServiceError::Nonsense(error.to_string()))
     }
 
-    fn tell_breaker(&self, name: &str, failed: bool) {
+    fn tell_breaker(&self, name: &str, pass: Pass, failed: bool) {
         let (before, after) = {
             let mut breaker = self.lock_breaker();
             let before = breaker.is_open();
-            breaker.ended(Instant::now(), failed);
+            breaker.ended(Instant::now(), pass, failed);
             (before, breaker.is_open())
         };
         if before != after {

@@ -8,11 +8,29 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use shared::settings::{SettingError, Values, http_url, seconds, token};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::error::{self, CallError};
 use super::next::{GiveUp, Next, Tried, next};
 use crate::events;
 use crate::reply::Call;
+use crate::token::Token;
+
+/// The methods that the gateway itself calls: none of them is unknown.
+const OURS: [&str; 8] = [
+    "sendMessage",
+    "editMessageText",
+    "deleteMessage",
+    "answerCallbackQuery",
+    "sendPhoto",
+    "sendDocument",
+    "sendVoice",
+    "sendLocation",
+];
+
+/// A connection that is not made by then is none, and nothing was sent.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// An answer is a message at most; more than this is not the Bot API.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
@@ -25,6 +43,8 @@ pub struct Settings {
     timeout: Duration,
     /// Whether a call that may have been carried out is made once more.
     resend: bool,
+    /// Whether the API is on this machine.
+    local: bool,
 }
 
 impl Settings {
@@ -37,7 +57,8 @@ impl Settings {
             _ => None,
         })?;
         let timeout = seconds(values, "TELEGRAM_TIMEOUT", 0.1..=300.0)?;
-        Ok(Self { token, bot, api: api.as_str().trim_end_matches('/').to_owned(), timeout, resend })
+        let local = matches!(api.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        Ok(Self { local, token, bot, api: api.as_str().trim_end_matches('/').to_owned(), timeout, resend })
     }
 }
 
@@ -51,8 +72,10 @@ pub enum Sent {
     ChatClosed(String),
     /// Failed, also on the retry.
     Failed(String),
-    /// The bot's token is wrong.
+    /// The bot's token is wrong, or can't be told from a wrong one.
     WrongToken,
+    /// `abort` was cancelled before the call was made, or made again.
+    Aborted,
 }
 
 /// What getMe says of the bot.
@@ -69,37 +92,52 @@ pub enum BotName {
 pub struct Telegram {
     http: reqwest::Client,
     settings: Arc<Settings>,
+    token: watch::Sender<Token>,
 }
 
 impl Telegram {
     pub fn new(settings: Settings) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .timeout(settings.timeout)
+            .connect_timeout(settings.timeout.min(CONNECT))
             .redirect(reqwest::redirect::Policy::none())
-            .pool_idle_timeout(Duration::from_secs(60))
-            .build()?;
-        Ok(Self { http, settings: Arc::new(settings) })
+            .pool_idle_timeout(Duration::from_secs(60));
+        // A company's proxy leads to Telegram, not to this machine.
+        if settings.local {
+            http = http.no_proxy();
+        }
+        let (token, _) = watch::channel(Token::Asking);
+        Ok(Self { http: http.build()?, settings: Arc::new(settings), token })
+    }
+
+    /// What is known of the token: kept true by `token::keep`, and by each call that finds it wrong.
+    pub fn token(&self) -> &watch::Sender<Token> {
+        &self.token
     }
 
     pub fn bot(&self) -> u64 {
         self.settings.bot
     }
 
-    /// Makes the call, with one retry, waiting where Telegram says so.
-    pub async fn send(&self, call: &Call) -> Sent {
+    /// Makes the call, with one retry, waiting where Telegram says so. A request that is on the wire is
+    /// seen to its end even if `abort` is cancelled meanwhile: dropped, it would be sent again.
+    pub async fn send(&self, call: &Call, abort: &CancellationToken) -> Sent {
         let mut params = call.params.clone();
         let mut tried = Tried::default();
         loop {
+            if abort.is_cancelled() {
+                return Sent::Aborted;
+            }
             let begun = Instant::now();
             let result = self.call(&call.method, &params).await;
             events::telegram_called(&call.method, result.as_ref().err(), begun.elapsed());
             let Err(error) = result else { return Sent::Yes };
             match next(error, tried, self.settings.resend) {
-                Next::Again(wait) => tokio::time::sleep(wait).await,
+                Next::Again(wait) => pause(wait, abort).await,
                 Next::Retry { wait, copy } => {
                     tried.failures += 1;
                     events::telegram_retries(&call.method, copy);
-                    tokio::time::sleep(wait).await;
+                    pause(wait, abort).await;
                 }
                 Next::ToChat(chat) => {
                     tried.migrated = true;
@@ -111,23 +149,22 @@ impl Telegram {
                         !matches!(name.as_str(), "parse_mode" | "entities" | "caption_entities")
                     });
                 }
-                Next::GiveUp(why) => return self.give_up(why).await,
+                Next::GiveUp(GiveUp::ChatClosed(why)) => return Sent::ChatClosed(why),
+                Next::GiveUp(GiveUp::Refused(why)) => return Sent::Refused(why),
+                Next::GiveUp(GiveUp::Failed(why)) => return Sent::Failed(why),
+                Next::GiveUp(GiveUp::Token(code)) => return self.token_or_method(code, &call.method).await,
             }
         }
     }
 
-    /// A 404 is what a wrong token gets, and what an unknown method gets: getMe tells which.
-    async fn give_up(&self, why: GiveUp) -> Sent {
-        match why {
-            GiveUp::ChatClosed(why) => Sent::ChatClosed(why),
-            GiveUp::Refused(why) => Sent::Refused(why),
-            GiveUp::Failed(why) => Sent::Failed(why),
-            GiveUp::Token => match self.name().await {
-                BotName::Known(_) => Sent::Refused("404: the method is unknown".to_owned()),
-                BotName::WrongToken => Sent::WrongToken,
-                BotName::Unreachable(why) => Sent::Failed(why),
-            },
+    /// A 404 is what a wrong token gets, and what an unknown method gets that a service asked for: then
+    /// getMe tells which. In doubt it is the token, since that loses nothing.
+    async fn token_or_method(&self, code: u16, method: &str) -> Sent {
+        if code == 404 && !OURS.contains(&method) && matches!(self.name().await, BotName::Known(_)) {
+            return Sent::Refused("404: the method is unknown".to_owned());
         }
+        self.token.send_replace(Token::Wrong);
+        Sent::WrongToken
     }
 
     /// Asks for the bot's name, once.
@@ -179,6 +216,11 @@ impl Telegram {
         }
         Ok((response.status().as_u16(), retry_after, body))
     }
+}
+
+async fn pause(wait: Duration, abort: &CancellationToken) {
+    // Cancelled or not: the caller looks.
+    let _ = abort.run_until_cancelled(tokio::time::sleep(wait)).await;
 }
 
 /// Without a connection nothing was sent; with one, nobody knows (facts T17).

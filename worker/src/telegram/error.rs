@@ -72,7 +72,7 @@ fn classify(status: u16, header: Option<u64>, answer: ApiAnswer) -> Result<(), C
     let code = if answer.error_code == 0 { status } else { answer.error_code };
     let parameters = answer.parameters.unwrap_or_default();
     let said = answer.description.to_ascii_lowercase();
-    let words = || format!("{code}: {}", unquoted(&answer.description));
+    let words = || words(code, &said);
     if let Some(chat) = parameters.migrate_to_chat_id {
         return Err(CallError::Migrated(chat));
     }
@@ -88,10 +88,41 @@ fn classify(status: u16, header: Option<u64>, answer: ApiAnswer) -> Result<(), C
     })
 }
 
-/// A description without what it quotes, which may be the message's own text, and not too long.
-fn unquoted(description: &str) -> String {
-    let outside = description.split('"').step_by(2).collect::<Vec<_>>().join("\"…\"");
-    outside.chars().take(200).collect()
+/// What Telegram says when it refuses, as far as it is known. Its own words are not kept: they can quote
+/// the message, with or without quotation marks.
+const PHRASES: [&str; 24] = [
+    "bot was blocked by the user",
+    "bot was kicked",
+    "bot is not a member",
+    "bot can't initiate conversation with a user",
+    "user is deactivated",
+    "group chat was deactivated",
+    "chat not found",
+    "user not found",
+    "not enough rights",
+    "have no rights to send",
+    "need administrator rights",
+    "message to edit not found",
+    "message to delete not found",
+    "message to be replied not found",
+    "message can't be edited",
+    "message can't be deleted",
+    "message text is empty",
+    "message is too long",
+    "message_too_long",
+    "query is too old",
+    "button_data_invalid",
+    "wrong file identifier",
+    "failed to get http url content",
+    "topic_closed",
+];
+
+/// The code, and the phrase that Telegram used if it is a known one.
+fn words(code: u16, said: &str) -> String {
+    match PHRASES.iter().find(|phrase| said.contains(**phrase)) {
+        Some(phrase) => format!("{code}: {phrase}"),
+        None => code.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -138,12 +169,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_description_quotes_is_not_kept() {
-        let Err(CallError::Refused(words)) = told(400, "Bad Request: unsupported tag \"my secret\" found")
-        else {
-            panic!("not refused");
-        };
-        assert!(!words.contains("secret"), "{words}");
+    fn no_word_of_a_message_is_kept() {
+        for said in [
+            "unsupported tag \"my secret\"",
+            "URL 'my secret' is invalid",
+            "my secret",
+            "chat not found my secret",
+        ] {
+            for code in [400, 403, 500] {
+                let error = format!("{:?}", told(code, said));
+                assert!(!error.contains("secret"), "{error}");
+            }
+        }
+        assert_eq!(
+            told(403, "Forbidden: bot was blocked by the user").unwrap_err(),
+            CallError::ChatClosed("403: bot was blocked by the user".to_owned())
+        );
     }
 
     #[test]

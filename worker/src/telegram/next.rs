@@ -7,6 +7,9 @@ use super::error::CallError;
 /// A `retry_after` of up to this is waited for and counts as no failure (contract 3.7).
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// And for at least this long, whatever it says.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
 /// Before the one retry (contract 9).
 const RETRY_WAIT: Duration = Duration::from_secs(1);
 
@@ -36,14 +39,14 @@ pub(super) enum Next {
 pub(super) enum GiveUp {
     ChatClosed(String),
     Refused(String),
-    /// To be looked into: the token or the method.
-    Token,
+    /// 401 or 404: the token, or else the method.
+    Token(u16),
     Failed(String),
 }
 
 pub(super) fn next(error: CallError, tried: Tried, resend: bool) -> Next {
     match error {
-        CallError::RetryAfter(wait) if wait <= LONGEST_WAIT => Next::Again(wait),
+        CallError::RetryAfter(wait) if wait <= LONGEST_WAIT => Next::Again(wait.max(SHORTEST_WAIT)),
         CallError::RetryAfter(wait) => {
             failed(format!("429: not before {} s", wait.as_secs()), false, tried, resend)
         }
@@ -53,7 +56,7 @@ pub(super) fn next(error: CallError, tried: Tried, resend: bool) -> Next {
         CallError::BadEntities => Next::GiveUp(GiveUp::Refused("400: can't parse entities".to_owned())),
         CallError::ChatClosed(why) => Next::GiveUp(GiveUp::ChatClosed(why)),
         CallError::Refused(why) => Next::GiveUp(GiveUp::Refused(why)),
-        CallError::Token(_) => Next::GiveUp(GiveUp::Token),
+        CallError::Token(code) => Next::GiveUp(GiveUp::Token(code)),
         CallError::Failed { why, ambiguous } => failed(why, ambiguous, tried, resend),
     }
 }

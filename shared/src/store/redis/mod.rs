@@ -7,7 +7,7 @@
 mod breaker;
 
 use std::future::Future;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,12 @@ use crate::settings::{SettingError, Values, whole};
 /// A call takes no longer than this (contract 9).
 const CALL: Duration = Duration::from_millis(250);
 
+/// How often Redis is asked how it is: just over the breaker's second, so that each asking is a real one.
+const LOOK_EVERY: Duration = Duration::from_millis(1100);
+
+/// After so many askings in vain the connection is made anew.
+const GIVE_UP: u32 = 3;
+
 /// An album's verdict is kept this long: its parts arrive within seconds.
 const ALBUM_SECONDS: u64 = 3600;
 
@@ -33,9 +39,12 @@ static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("step.
 
 /// Redis, over one connection that is made again after each loss. Cheap to clone.
 #[derive(Clone)]
-pub struct Store {
-    connection: ConnectionManager,
-    breaker: Arc<Breaker>,
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    client: redis::Client,
+    connection: Mutex<ConnectionManager>,
+    breaker: Breaker,
     readiness: Readiness,
 }
 
@@ -57,15 +66,18 @@ impl Settings {
 }
 
 impl Store {
-    /// Begins to connect; a Redis that is away now is no error.
+    /// Begins to connect, and to look after the connection; a Redis that is away now is no error.
     pub fn open(settings: Settings, readiness: Readiness) -> Result<Self, RedisError> {
-        let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(CALL))
-            .set_connection_timeout(Some(CALL))
-            .set_number_of_retries(0);
         let client = redis::Client::open(settings.0)?;
-        let connection = ConnectionManager::new_lazy_with_config(client, config)?;
-        Ok(Self { connection, breaker: Arc::default(), readiness })
+        let connection = Mutex::new(connect(&client)?);
+        readiness.set("store", "connecting", true);
+        let inner = Arc::new(Inner { client, connection, breaker: Breaker::default(), readiness });
+        tokio::spawn(look_after(Arc::downgrade(&inner)));
+        Ok(Self(inner))
+    }
+
+    fn connection(&self) -> ConnectionManager {
+        self.0.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) async fn begin(&self, begin: &Begin<'_>) -> Result<Begun, StoreError> {
@@ -131,7 +143,7 @@ impl Store {
 
     pub(super) async fn notice_begin(&self, key: &UpdateKey, hold_ms: u64) -> Result<bool, StoreError> {
         let name = Keys(key).notice();
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection();
         let mut set = redis::cmd("SET");
         set.arg(name).arg(1).arg("NX").arg("PX").arg(hold_ms.max(1));
         self.guard(async move { set.query_async::<Option<String>>(&mut connection).await })
@@ -141,12 +153,12 @@ impl Store {
 
     pub(super) async fn notice_sent(&self, key: &UpdateKey, window_ms: u64) -> Result<(), StoreError> {
         let name = Keys(key).notice();
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection();
         self.guard(async move { connection.pset_ex(name, 1, window_ms.max(1)).await }).await
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection();
         self.guard(async move { redis::cmd("PING").query_async::<String>(&mut connection).await })
             .await
             .map(|_| ())
@@ -160,13 +172,13 @@ impl Store {
     }
 
     async fn call<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        let mut connection = self.connection.clone();
+        let mut connection = self.connection();
         self.guard(async { call.invoke_async(&mut connection).await }).await
     }
 
     /// Makes one call, within its time and unless the breaker is open.
     async fn guard<T>(&self, call: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
-        if self.breaker.is_open() {
+        if self.0.breaker.is_open() {
             return Err(StoreError::Away);
         }
         let result = match tokio::time::timeout(CALL, call).await {
@@ -180,7 +192,7 @@ impl Store {
                 Ok(value)
             }
             Err(error) => {
-                self.breaker.open();
+                self.0.breaker.open();
                 events::store_away(&error);
                 self.says("away");
                 Err(StoreError::Away)
@@ -190,10 +202,37 @@ impl Store {
 
     /// A worker without Redis is ready all the same, and says so (contract 2).
     fn says(&self, state: &'static str) {
-        if self.breaker.changed(state == "up") {
-            self.readiness.set("store", state, true);
+        if self.0.breaker.changed(state == "up") {
+            self.0.readiness.set("store", state, true);
             events::store_changed(state == "up");
         }
+    }
+}
+
+fn connect(client: &redis::Client) -> Result<ConnectionManager, RedisError> {
+    let config = ConnectionManagerConfig::new()
+        .set_response_timeout(Some(CALL))
+        .set_connection_timeout(Some(CALL))
+        .set_number_of_retries(0);
+    ConnectionManager::new_lazy_with_config(client.clone(), config)
+}
+
+/// Asks every second how Redis is, so that `/ready` knows without an update's having asked. A connection
+/// that fails again and again is thrown away: the manager keeps one whose peer has vanished, or that was
+/// refused once, for as long as the kernel does.
+async fn look_after(store: Weak<Inner>) {
+    let mut failures = 0;
+    while let Some(inner) = store.upgrade() {
+        let store = Store(inner);
+        failures = if store.ping().await.is_ok() { 0 } else { failures + 1 };
+        if failures >= GIVE_UP
+            && let Ok(fresh) = connect(&store.0.client)
+        {
+            *store.0.connection.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+            failures = 0;
+        }
+        drop(store);
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
