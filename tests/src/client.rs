@@ -1,0 +1,15 @@
+//! The HTTP client of the tests themselves.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// A client for the tests' own requests. One per test, made here: each test has a runtime of its own, and
+/// a pooled connection dies with the runtime that opened it.
+#[must_use]
+pub fn http_client() -> reqwest::Client {
+    static TLS: OnceLock<()> = OnceLock::new();
+    // reqwest is built without a TLS of its own choice, and asks for one even where none is used.
+    TLS.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    let builder = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy();
+    builder.pool_max_idle_per_host(0).build().expect("a client without special wishes")
+}

@@ -1,0 +1,55 @@
+//! The test house's tools: real brokers, real binaries, fake services and a fake Telegram, and a world
+//! that puts them together. It knows the gateway only from outside (HTTP, AMQP, logs, signals, exit
+//! codes): nothing here links the crates that it tests.
+//!
+//! A harness that cannot do its work has to fail the test at once, so it unwraps and panics freely.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
+mod client;
+mod group;
+mod http;
+mod letters;
+mod metrics;
+mod ports;
+mod process;
+mod proxy;
+mod rabbit;
+mod redis_server;
+mod service;
+mod telegram;
+mod updates;
+mod wait;
+mod world;
+mod world_builder;
+
+pub use client::http_client;
+pub use http::{Answer, Request};
+pub use letters::{Letter, dead_letters, wait_dead_letters};
+pub use metrics::Metrics;
+pub use ports::free_port;
+pub use process::{Process, ProcessBuilder};
+pub use proxy::{Direction, Proxy};
+pub use rabbit::Rabbit;
+pub use redis_server::Redis;
+pub use service::FakeService;
+pub use telegram::{Call, FakeTelegram};
+pub use updates::{Update, now};
+pub use wait::{LONG, SHORT, pause, wait_for, wait_until};
+pub use world::{Posted, SECRET_HEADER, World, post_to};
+pub use world_builder::WorldBuilder;
+
+/// Makes two tests of each scenario `async fn name(world: WorldBuilder)`: one against an ingress and a
+/// worker over RabbitMQ and Redis, one against `tgw run` on its embedded queue and store.
+#[macro_export]
+macro_rules! over_both_worlds {
+    ($($(#[$attr:meta])* $name:ident),+ $(,)?) => {
+        mod distributed {
+            $($(#[$attr])* #[tokio::test(flavor = "multi_thread")]
+            async fn $name() { super::$name($crate::World::distributed()).await })+
+        }
+        mod embedded {
+            $($(#[$attr])* #[tokio::test(flavor = "multi_thread")]
+            async fn $name() { super::$name($crate::World::embedded()).await })+
+        }
+    };
+}

@@ -1,0 +1,257 @@
+//! A real binary of the product, in an environment of its own: cleared variables, a temporary folder as
+//! home, working folder and `DATA_DIR`, a free port. Its output goes to files, which the tests read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::http_client;
+use crate::group::{Group, temporary_folder};
+use crate::metrics::Metrics;
+use crate::ports::free_port;
+use crate::wait::{LONG, wait_for, wait_until};
+
+/// How many lines of a log a failing test shows, unless TGW_TEST_LOG_LINES says otherwise.
+const SHOWN: usize = 40;
+
+/// What to start, and with what.
+#[derive(Clone, Debug)]
+pub struct ProcessBuilder {
+    binary: String,
+    arguments: Vec<String>,
+    env: BTreeMap<String, String>,
+}
+
+impl ProcessBuilder {
+    #[must_use]
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl ToString) -> Self {
+        self.env.insert(name.into(), value.to_string());
+        self
+    }
+
+    #[must_use]
+    pub fn envs(self, all: &BTreeMap<String, String>) -> Self {
+        all.iter().fold(self, |builder, (name, value)| builder.env(name, value))
+    }
+
+    /// Starts it, and does not wait for anything.
+    #[must_use]
+    pub fn start(self) -> Process {
+        let port = free_port();
+        let folder = temporary_folder(&self.binary);
+        let mut process = Process { builder: self, port, folder, group: None };
+        process.spawn();
+        process
+    }
+}
+
+#[derive(Debug)]
+pub struct Process {
+    builder: ProcessBuilder,
+    port: u16,
+    folder: TempDir,
+    group: Option<Group>,
+}
+
+impl Process {
+    /// `tgw-ingress`, `tgw-worker`, `tgw` or `telegram-simulator`.
+    #[must_use]
+    pub fn of(binary: &str) -> ProcessBuilder {
+        ProcessBuilder { binary: binary.into(), arguments: Vec::new(), env: BTreeMap::new() }
+    }
+
+    /// Again, on the same port and folder. The one before must have ended.
+    pub fn start_again(&mut self) {
+        assert!(self.running().exited().is_some(), "{} still runs", self.builder.binary);
+        self.spawn();
+    }
+
+    fn spawn(&mut self) {
+        let mut command = Command::new(binary(&self.builder.binary));
+        command.args(&self.builder.arguments).env_clear().current_dir(self.folder.path());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder.path());
+        command.env("LISTEN_ADDR", self.address()).env("DATA_DIR", self.data_dir());
+        command.envs(&self.builder.env);
+        let log = |name| File::options().create(true).append(true).open(self.folder.path().join(name));
+        command.stdout(log("stdout").expect("a log")).stderr(log("stderr").expect("a log"));
+        self.group = Some(Group::spawn(&mut command));
+    }
+
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Its working folder, where a `.env` would be.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Until `/ready` says 200.
+    pub async fn wait_ready(&mut self) {
+        let what = format!("{} is ready", self.builder.binary);
+        wait_for(&what, LONG, || {
+            if let Some(status) = self.running().exited() {
+                panic!("{} ended with {status} before it was ready", self.builder.binary);
+            }
+            let get = http_client().get(format!("{}/ready", self.base_url())).send();
+            async move { get.await.ok().filter(|answer| answer.status() == 200).map(drop) }
+        })
+        .await;
+    }
+
+    /// Until `/ready` answers with `status`; the answer's JSON.
+    pub async fn wait_ready_is(&self, status: u16) -> Value {
+        let what = format!("/ready of {} says {status}", self.builder.binary);
+        wait_for(&what, LONG, || async move {
+            let (now, body) = self.try_ready().await?;
+            (now == status).then_some(body)
+        })
+        .await
+    }
+
+    /// Whether it serves HTTP by now.
+    pub async fn answers(&self) -> bool {
+        self.try_ready().await.is_some()
+    }
+
+    /// What `/ready` says now.
+    pub async fn ready(&self) -> (u16, Value) {
+        self.try_ready().await.expect("it answers /ready")
+    }
+
+    async fn try_ready(&self) -> Option<(u16, Value)> {
+        let answer = http_client().get(format!("{}/ready", self.base_url())).send().await.ok()?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await.ok()?;
+        Some((status, serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    pub async fn metrics(&self) -> Metrics {
+        let answer =
+            http_client().get(format!("{}/metrics", self.base_url())).send().await.expect("/metrics answers");
+        Metrics(answer.text().await.expect("/metrics is text"))
+    }
+
+    /// The exit code; a death by signal is 128 + its number, as in a shell.
+    pub async fn wait_exit(&mut self) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        let what = format!("{} ends", self.builder.binary);
+        let status = self.running().wait_exit(&what, LONG + LONG).await;
+        status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.running().exited().is_none()
+    }
+
+    /// SIGTERM.
+    pub fn term(&mut self) {
+        self.running().signal(Signal::TERM);
+    }
+
+    /// SIGINT, as Ctrl-C sends it.
+    pub fn interrupt(&mut self) {
+        self.running().signal(Signal::INT);
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&mut self) {
+        self.running().signal(Signal::HUP);
+    }
+
+    /// SIGKILL, and waits for the end: nothing of it runs any more when this returns.
+    pub fn kill9(&mut self) {
+        self.running().kill_all();
+    }
+
+    /// SIGSTOP: alive, connected, and deaf.
+    pub fn freeze(&mut self) {
+        self.running().signal(Signal::STOP);
+    }
+
+    pub fn thaw(&mut self) {
+        self.running().signal(Signal::CONT);
+    }
+
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        self.read("stdout")
+    }
+
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        self.read("stderr")
+    }
+
+    /// The lines of its log that are JSON.
+    #[must_use]
+    pub fn logs(&self) -> Vec<Value> {
+        self.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Until a line of its log fits.
+    pub async fn wait_log(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let what = format!("a log line of {}: {what}", self.builder.binary);
+        wait_for(&what, LONG, || std::future::ready(self.logs().into_iter().find(|line| fits(line)))).await
+    }
+
+    /// Until its standard output contains `text`.
+    pub async fn wait_stdout(&self, text: &str) {
+        wait_until(&format!("{text:?} on stdout"), LONG, || self.stdout().contains(text)).await;
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = std::fs::read(self.folder.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn running(&mut self) -> &mut Group {
+        self.group.as_mut().expect("spawned when made")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let shown =
+                std::env::var("TGW_TEST_LOG_LINES").ok().and_then(|text| text.parse().ok()).unwrap_or(SHOWN);
+            for (name, text) in [("stdout", self.stdout()), ("stderr", self.stderr())] {
+                let lines: Vec<&str> = text.lines().collect();
+                let last = &lines[lines.len().saturating_sub(shown)..];
+                println!("--- {name} of {} (last {shown} lines)\n{}", self.builder.binary, last.join("\n"));
+            }
+        }
+    }
+}
+
+/// Beside the test executable: `target/<profile>/deps/<test>` → `target/<profile>/<name>`.
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a running executable has a path");
+    let profile = test.parent().and_then(Path::parent).expect("a test runs from target/<profile>/deps");
+    let path = profile.join(name);
+    assert!(path.exists(), "{name} is not built: run `cargo build --workspace` first, or use tests/run");
+    path
+}

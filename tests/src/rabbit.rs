@@ -1,0 +1,244 @@
+//! A RabbitMQ of the tests' own: a node in a temporary folder, with its own name, cookie, epmd and ports,
+//! on 127.0.0.1 only. It touches nothing of a RabbitMQ that the machine may run.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lapin::{Connection, ConnectionProperties};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use crate::group::{Group, temporary_folder};
+use crate::ports::free_port;
+use crate::wait::{wait_for, wait_until};
+
+/// A node takes about 5 s on an idle machine.
+const START: Duration = Duration::from_secs(90);
+/// Far above what a test needs, and never reached on a small machine: alarms are raised on purpose only.
+const WATERMARK: &str = "0.9";
+
+#[derive(Debug)]
+pub struct Rabbit {
+    url: String,
+    node: Option<Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    folder: TempDir,
+    amqp: u16,
+    epmd_port: u16,
+    dist: u16,
+    ctl: u16,
+    epmd: Option<Group>,
+    broker: Option<Group>,
+}
+
+impl Rabbit {
+    /// The one of `tests/run`, else one for this test process. Not to be stopped or blocked by a test.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Rabbit> = OnceCell::const_new();
+        let make = || async {
+            match std::env::var("TGW_TEST_AMQP_URL") {
+                Ok(url) => Self { url, node: None },
+                Err(_) => Self::private().await,
+            }
+        };
+        SHARED.get_or_init(make).await
+    }
+
+    /// One of the test's own, to break as it likes.
+    pub async fn private() -> Self {
+        let mut rabbit = Self::stopped();
+        rabbit.start().await;
+        rabbit
+    }
+
+    /// A private one that has its address but does not run yet: see [`Self::start`].
+    #[must_use]
+    pub fn stopped() -> Self {
+        let node = Node::new();
+        Self { url: format!("amqp://guest:guest@127.0.0.1:{}/%2f", node.amqp), node: Some(node) }
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `host:port`, for a [`crate::Proxy`].
+    #[must_use]
+    pub fn address(&self) -> &str {
+        let after_user = self.url.split_once('@').expect("the test brokers' URL names a user").1;
+        after_user.split_once('/').map_or(after_user, |(address, _)| address)
+    }
+
+    /// On the same port and data as before. Ends when the node takes connections.
+    pub async fn start(&mut self) {
+        let url = self.url.clone();
+        let node = self.own();
+        node.spawn();
+        wait_for("RabbitMQ takes connections", START, || {
+            node.panic_if_ended();
+            shakes_hands(&url)
+        })
+        .await;
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub async fn stop(&mut self) {
+        let node = self.own();
+        if let Some(mut broker) = node.broker.take() {
+            broker.signal(Signal::TERM);
+            broker.wait_exit("RabbitMQ ends after SIGTERM", START).await;
+        }
+    }
+
+    /// SIGKILL, with its epmd: as if the machine lost power (but for the page cache).
+    pub fn kill(&mut self) {
+        let node = self.own();
+        node.broker = None;
+        node.epmd = None;
+    }
+
+    /// Until these quorum queues would survive [`Self::kill`]. Measured on 3.10.8: a queue that was declared
+    /// less than 3 s before its node is killed never answers again, since the directory of such queues is
+    /// a file that is written late. A young queue is not what a test of a crash is about.
+    pub async fn wait_durable(&mut self, queues: &[String]) {
+        let data = self.own().path("data");
+        wait_until("the node has written its directory of queues", START, || {
+            let nodes = std::fs::read_dir(&data).into_iter().flatten().flatten();
+            let files = nodes.filter_map(|node| std::fs::read_dir(node.path().join("quorum")).ok()).flatten();
+            let directory: Vec<u8> = files
+                .flatten()
+                .filter_map(|file| std::fs::read(file.path().join("names.dets")).ok())
+                .flatten()
+                .collect();
+            queues.iter().all(|queue| directory.windows(queue.len()).any(|part| part == queue.as_bytes()))
+        })
+        .await;
+    }
+
+    /// Raises the memory alarm: publishers are blocked, nothing is confirmed (facts R12).
+    pub fn block(&mut self) {
+        self.own().control(&["set_vm_memory_high_watermark", "0.0001"]);
+    }
+
+    pub fn unblock(&mut self) {
+        self.own().control(&["set_vm_memory_high_watermark", WATERMARK]);
+    }
+
+    /// Runs `rabbitmqctl` against this node and returns what it prints.
+    pub fn control(&mut self, arguments: &[&str]) -> String {
+        self.own().control(arguments)
+    }
+
+    fn own(&mut self) -> &mut Node {
+        self.node.as_mut().expect("only a private RabbitMQ is the test's to start, stop and block")
+    }
+}
+
+impl Node {
+    fn new() -> Self {
+        let folder = temporary_folder("rabbitmq");
+        let node = Self {
+            amqp: free_port(),
+            epmd_port: free_port(),
+            dist: free_port(),
+            ctl: free_port(),
+            folder,
+            epmd: None,
+            broker: None,
+        };
+        let settings = format!(
+            "listeners.tcp.1 = 127.0.0.1:{}\n\
+             disk_free_limit.absolute = 1MB\n\
+             vm_memory_high_watermark.relative = {WATERMARK}\n\
+             log.console = true\nlog.console.level = warning\nlog.file = false\n",
+            node.amqp
+        );
+        node.write("rabbitmq.conf", &settings);
+        // No plugins: no management, no listener but AMQP.
+        node.write("enabled_plugins", "[].\n");
+        std::fs::create_dir(node.path("home")).expect("a folder for the cookie");
+        node
+    }
+
+    fn spawn(&mut self) {
+        // In the foreground and in our group: a node would start its own as a daemon that outlives it.
+        let mut epmd = self.command("epmd");
+        self.epmd =
+            Some(Group::spawn(epmd.arg("-port").arg(self.epmd_port.to_string()).stdout(Stdio::null())));
+        let log = || File::options().create(true).append(true).open(self.path("node.log")).expect("its log");
+        let mut broker = self.command(sbin("rabbitmq-server"));
+        self.broker = Some(Group::spawn(broker.stdout(log()).stderr(log())));
+    }
+
+    /// A command in this node's environment and nothing else of ours.
+    fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command.env_clear().current_dir(self.folder.path());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let texts = [
+            ("HOME", self.path("home")),
+            ("RABBITMQ_CONFIG_FILE", self.path("rabbitmq.conf")),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", self.path("enabled_plugins")),
+            ("RABBITMQ_MNESIA_BASE", self.path("data")),
+            ("RABBITMQ_LOG_BASE", self.path("log")),
+            ("RABBITMQ_PID_FILE", self.path("pid")),
+            ("RABBITMQ_CONF_ENV_FILE", "/dev/null".into()),
+        ];
+        command.envs(texts);
+        command.env("RABBITMQ_NODENAME", format!("tgw{}@localhost", self.amqp));
+        command.env("ERL_EPMD_PORT", self.epmd_port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
+        command.env("RABBITMQ_DIST_PORT", self.dist.to_string());
+        command.env("RABBITMQ_CTL_DIST_PORT_MIN", self.ctl.to_string());
+        command.env("RABBITMQ_CTL_DIST_PORT_MAX", self.ctl.to_string());
+        // The script then becomes the node (exec): signals reach it, and its pid is ours.
+        command.env("RABBITMQ_ALLOW_INPUT", "1");
+        let local = "-noinput -kernel inet_dist_use_interface {127,0,0,1}";
+        command.env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", local);
+        command.env("LANG", "C.UTF-8");
+        command
+    }
+
+    fn control(&self, arguments: &[&str]) -> String {
+        let output = self.command(sbin("rabbitmqctl")).args(arguments).output().expect("rabbitmqctl runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rabbitmqctl {arguments:?} failed: {text}{error}");
+        text
+    }
+
+    fn panic_if_ended(&mut self) {
+        if let Some(status) = self.broker.as_mut().and_then(Group::exited) {
+            let log = std::fs::read_to_string(self.path("node.log")).unwrap_or_default();
+            panic!("RabbitMQ ended with {status} while starting:\n{log}");
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("the temporary folder takes files");
+    }
+}
+
+/// The server's own scripts: Debian's wrappers in PATH change the user and the folder.
+fn sbin(script: &str) -> PathBuf {
+    let folders = std::env::var_os("TGW_TEST_RABBITMQ_SBIN").into_iter().map(PathBuf::from);
+    let mut folders = folders.chain([PathBuf::from("/usr/lib/rabbitmq/bin")]);
+    folders.find(|folder| folder.join(script).exists()).map_or(script.into(), |folder| folder.join(script))
+}
+
+async fn shakes_hands(url: &str) -> Option<()> {
+    let connecting = Connection::connect(url, ConnectionProperties::default());
+    let connection = timeout(Duration::from_secs(2), connecting).await.ok()?.ok()?;
+    connection.close(200, "seen".into()).await.ok()
+}

@@ -1,0 +1,129 @@
+//! A Redis of the tests' own, in a temporary folder, on 127.0.0.1. It writes each change to its file
+//! before it answers, so that a test can kill it and have the same data back; it waits for no fsync, which
+//! beside a busy RabbitMQ can take longer than the gateway waits for Redis.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use crate::group::{Group, temporary_folder};
+use crate::ports::free_port;
+use crate::wait::wait_for;
+
+const START: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct Redis {
+    url: String,
+    server: Option<Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    folder: TempDir,
+    port: u16,
+    group: Option<Group>,
+}
+
+impl Redis {
+    /// The one of `tests/run`, else one for this test process. Not to be stopped by a test.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Redis> = OnceCell::const_new();
+        let make = || async {
+            match std::env::var("TGW_TEST_REDIS_URL") {
+                Ok(url) => Self { url, server: None },
+                Err(_) => Self::private().await,
+            }
+        };
+        SHARED.get_or_init(make).await
+    }
+
+    /// One of the test's own, to break as it likes.
+    pub async fn private() -> Self {
+        let port = free_port();
+        let server = Server { folder: temporary_folder("redis"), port, group: None };
+        let mut redis = Self { url: format!("redis://127.0.0.1:{port}"), server: Some(server) };
+        redis.start().await;
+        redis
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `host:port`, for a [`crate::Proxy`].
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("redis://").trim_end_matches('/')
+    }
+
+    /// On the same port and data as before. Ends when it answers PING.
+    pub async fn start(&mut self) {
+        let server = self.own();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &server.port.to_string(), "--save", ""]);
+        command.args(["--appendonly", "yes", "--appendfsync", "no"]).arg("--dir").arg(server.folder.path());
+        server.group = Some(Group::spawn(command.stdout(Stdio::null()).stderr(Stdio::null())));
+        let this = &*self;
+        wait_for("Redis answers PING", START, || async move { this.try_connect().await.map(drop) }).await;
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub async fn stop(&mut self) {
+        if let Some(mut group) = self.own().group.take() {
+            group.signal(Signal::TERM);
+            group.wait_exit("Redis ends after SIGTERM", START).await;
+        }
+    }
+
+    pub fn kill(&mut self) {
+        self.own().group = None;
+    }
+
+    /// Takes connections and answers nothing, as a machine that swaps does.
+    pub fn freeze(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// A connection for a test that looks at keys or sets them.
+    pub async fn connect(&self) -> MultiplexedConnection {
+        self.try_connect().await.expect("the test's Redis runs")
+    }
+
+    /// Every key that contains `part`, and its time to live in seconds (-1: for ever).
+    pub async fn keys(&self, part: &str) -> Vec<(String, i64)> {
+        let mut connection = self.connect().await;
+        let names: Vec<String> = connection.keys(format!("*{part}*")).await.expect("KEYS is allowed here");
+        let mut keys = Vec::new();
+        for name in names {
+            let ttl = connection.ttl(&name).await.expect("TTL is allowed here");
+            keys.push((name, ttl));
+        }
+        keys
+    }
+
+    async fn try_connect(&self) -> Option<MultiplexedConnection> {
+        let client = redis::Client::open(self.url.as_str()).expect("a Redis URL");
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        redis::cmd("PING").query_async::<String>(&mut connection).await.ok()?;
+        Some(connection)
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        self.own().group.as_mut().expect("it runs").signal(signal);
+    }
+
+    fn own(&mut self) -> &mut Server {
+        self.server.as_mut().expect("only a private Redis is the test's to start and stop")
+    }
+}

@@ -1,0 +1,84 @@
+//! Contract 2: health, readiness, metrics, SIGTERM; and the demo.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use harness::{Answer, Process, SHORT, Update, WorldBuilder, http_client, over_both_worlds, wait_for};
+use serde_json::{Value, json};
+
+over_both_worlds!(
+    health_ready_and_metrics_are_served,
+    sigterm_ends_what_is_in_hand_and_exits_0,
+    what_is_not_served_is_404_or_405,
+);
+
+async fn health_ready_and_metrics_are_served(world: WorldBuilder) {
+    let world = world.await;
+    let user = world.user();
+    world.accept(&Update::text(user, "hello")).await;
+    world.telegram.wait_texts(user, 1).await;
+    for process in [&world.ingress, world.worker()] {
+        let health = http_client().get(format!("{}/health", process.base_url())).send().await.unwrap();
+        assert_eq!(health.status(), 200);
+        let body: Value = serde_json::from_str(&health.text().await.unwrap()).unwrap();
+        assert_eq!(body, json!({"status": "ok"}));
+
+        let (status, body) = process.ready().await;
+        assert_eq!(status, 200);
+        assert!(body.to_string().contains("since"), "each dependency says since when: {body}");
+
+        let metrics = process.metrics().await;
+        assert!(metrics.families().iter().any(|name| name.starts_with("tgw_")), "{}", metrics.0);
+    }
+}
+
+async fn sigterm_ends_what_is_in_hand_and_exits_0(world: WorldBuilder) {
+    let mut world = world.await;
+    world.conversation.answer(Answer::text("finished").after(Duration::from_millis(1500)));
+    let user = world.user();
+    world.accept(&Update::text(user, "hello")).await;
+    world.conversation.wait_for(1).await;
+    world.worker_mut().term();
+    assert_eq!(world.worker_mut().wait_exit().await, 0);
+    assert_eq!(world.telegram.texts(user), ["finished"]);
+
+    if world.worker.is_some() {
+        world.ingress.term();
+        let draining = || async {
+            let answer =
+                http_client().get(format!("{}/ready", world.ingress.base_url())).send().await.ok()?;
+            (answer.status() == 503).then_some(())
+        };
+        wait_for("/ready turns 503 at once", SHORT, draining).await;
+        // Requests are still taken for a few seconds: a load balancer needs them to learn of it.
+        let posted = world.post_bytes(Update::text(user, "late").bytes()).await;
+        assert_eq!(posted.status, 200);
+        assert_eq!(posted.headers["connection"], "close");
+        assert_eq!(world.ingress.wait_exit().await, 0);
+    }
+}
+
+async fn what_is_not_served_is_404_or_405(world: WorldBuilder) {
+    let world = world.await;
+    let base = world.ingress.base_url();
+    assert_eq!(http_client().get(format!("{base}/nothing")).send().await.unwrap().status(), 404);
+    let get = http_client().get(format!("{base}/webhook/telegram")).send().await.unwrap().status();
+    assert!(get == 404 || get == 405, "{get}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_prints_one_line_with_an_address_that_answers() {
+    let mut demo = Process::of("tgw").arg("demo").start();
+    let address = wait_for("an address", Duration::from_secs(30), || async {
+        let text = demo.stdout();
+        let from = text.find("http://")?;
+        text[from..].contains('\n').then(|| text[from..].split_whitespace().next().unwrap().to_owned())
+    })
+    .await;
+    assert_eq!(demo.stdout().lines().count(), 1, "{}", demo.stdout());
+    let page = http_client().get(address).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    assert!(page.text().await.unwrap().to_lowercase().contains("<html"));
+    demo.interrupt();
+    assert_eq!(demo.wait_exit().await, 0);
+}

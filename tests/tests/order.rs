@@ -1,0 +1,79 @@
+//! Invariant I4: one chat's updates are handled one after the other, and no chat waits for another.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::{Duration, Instant};
+
+use harness::{Answer, LONG, Update, World, WorldBuilder, over_both_worlds, wait_for};
+
+over_both_worlds!(a_chat_is_answered_in_order_while_its_service_is_slow, a_chat_that_waits_holds_no_other_up,);
+
+const SLOW: Duration = Duration::from_millis(200);
+
+async fn a_chat_is_answered_in_order_while_its_service_is_slow(world: WorldBuilder) {
+    let world = world.await;
+    world
+        .conversation
+        .answer_with(|request| Answer::text(request.body()["message"].as_str().unwrap()).after(SLOW));
+    let user = world.user();
+    let expected: Vec<String> = (0..10).map(|n| format!("message {n}")).collect();
+    for text in &expected {
+        world.accept(&Update::text(user, text)).await;
+    }
+    assert_eq!(world.telegram.wait_texts(user, 10).await, expected);
+    for pair in world.conversation.requests().windows(2) {
+        assert!(pair[1].at - pair[0].at >= SLOW, "the next begins when the one before has ended");
+    }
+}
+
+async fn a_chat_that_waits_holds_no_other_up(world: WorldBuilder) {
+    let world = world.set("CONVERSATION_SERVICE_TIMEOUT", 20).await;
+    let slow = world.user();
+    world.conversation.answer_with(move |request| {
+        if request.body()["telegram_user_id"] == slow { Answer::Hang } else { Answer::text("ok") }
+    });
+    for _ in 0..5 {
+        world.accept(&Update::text(slow, "hello?")).await;
+    }
+    world.conversation.wait_for(1).await;
+    // Enough chats to meet every partition, the slow one's too.
+    let others: Vec<i64> = (0..40).map(|_| world.user()).collect();
+    let begun = Instant::now();
+    for chat in &others {
+        world.accept(&Update::text(*chat, "hello")).await;
+    }
+    for chat in &others {
+        world.telegram.wait_texts(*chat, 1).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "40 other chats took {:?}", begun.elapsed());
+    assert!(world.telegram.sent(slow).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_stays_in_order_while_workers_come_and_go() {
+    let world = World::distributed().await;
+    world.conversation.answer_with(|request| {
+        Answer::text(request.body()["message"].as_str().unwrap()).after(Duration::from_millis(20))
+    });
+    let chats: Vec<i64> = (0..6).map(|_| world.user()).collect();
+    let (mut joined, mut left) = (None, None);
+    for n in 0..30 {
+        for chat in &chats {
+            world.accept(&Update::text(*chat, &format!("{n}"))).await;
+        }
+        if n == 5 {
+            joined = Some(world.add_worker().await);
+        }
+        if n == 15 {
+            left = joined.take();
+            left.as_mut().unwrap().term();
+        }
+    }
+    let expected: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+    for chat in &chats {
+        wait_for("30 answers", LONG, || async { (world.telegram.sent(*chat).len() >= 30).then_some(()) })
+            .await;
+        assert_eq!(world.telegram.texts(*chat), expected, "chat {chat}");
+    }
+    assert_eq!(left.unwrap().wait_exit().await, 0);
+    assert_eq!(world.conversation.count(), 30 * chats.len(), "nothing was handled twice");
+}

@@ -1,0 +1,131 @@
+//! Contract 6: a bad value stops the start with one line that names it, what it was and what it may be,
+//! and exit code 2.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::Write;
+
+use harness::{Process, ProcessBuilder};
+use tempfile::NamedTempFile;
+
+const SERVICES: [&str; 4] = ["CONVERSATION", "MATCHING", "NOTIFICATION", "USER_PROFILE"];
+const TOKEN: &str = "123456:TESTTOKEN-abcdefghijklmnopqrstuvwxyz";
+
+fn ingress() -> ProcessBuilder {
+    Process::of("tgw-ingress").env("TELEGRAM_WEBHOOK_SECRET", "good-secret")
+}
+
+fn with_services(worker: ProcessBuilder) -> ProcessBuilder {
+    SERVICES.iter().fold(worker, |worker, name| worker.env(&format!("{name}_SERVICE_URL"), "sample:"))
+}
+
+fn worker() -> ProcessBuilder {
+    with_services(Process::of("tgw-worker").env("TELEGRAM_BOT_TOKEN", TOKEN))
+}
+
+fn run() -> ProcessBuilder {
+    let run = Process::of("tgw").arg("run").env("TELEGRAM_WEBHOOK_SECRET", "good-secret");
+    with_services(run.env("TELEGRAM_BOT_TOKEN", TOKEN))
+}
+
+/// Starts it, expects exit code 2 and one line on stderr; the line.
+async fn refused(process: ProcessBuilder) -> String {
+    let mut process = process.start();
+    assert_eq!(process.wait_exit().await, 2, "{}{}", process.stdout(), process.stderr());
+    let line = process.stderr().trim_end().to_owned();
+    assert_eq!(line.lines().count(), 1, "one line on stderr: {line}");
+    line
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_value_is_named_with_what_it_was() {
+    let cases = [
+        ("PARTITIONS", "abc"),
+        ("PARTITIONS", "0"),
+        ("PARTITIONS", "-1"),
+        ("LISTEN_ADDR", "nowhere"),
+        ("ACCEPT_DEADLINE", "soon"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("SHUTDOWN_GRACE", "-5"),
+    ];
+    for (name, value) in cases {
+        let line = refused(ingress().env(name, value)).await;
+        assert!(line.contains(name) && line.contains(value), "{name}={value}: {line}");
+    }
+    let cases = [
+        ("RATE_LIMIT_REQUESTS", "many"),
+        ("RATE_LIMIT_WINDOW", "0"),
+        ("SESSION_TTL", "x"),
+        ("REDIS_PORT", "65536"),
+        ("CONCURRENCY", "0"),
+        ("CONVERSATION_SERVICE_URL", "not a url"),
+        ("MATCHING_SERVICE_TIMEOUT", "never"),
+        ("TELEGRAM_API_URL", "telegram"),
+        ("ROUTES_FILE", "no-such-file.toml"),
+    ];
+    for (name, value) in cases {
+        for process in [worker(), run()] {
+            let line = refused(process.env(name, value)).await;
+            assert!(line.contains(name) && line.contains(value), "{name}={value}: {line}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_secret_or_token_is_named_and_not_printed() {
+    for value in ["two words", "ümlaut", "", &"x".repeat(257)] {
+        let line = refused(ingress().env("TELEGRAM_WEBHOOK_SECRET", value)).await;
+        assert!(line.contains("TELEGRAM_WEBHOOK_SECRET"), "{line}");
+        assert!(value.is_empty() || !line.contains(value), "{line}");
+    }
+    let line = refused(ingress().env("TELEGRAM_WEBHOOK_SECRET_PREVIOUS", "a b")).await;
+    assert!(line.contains("TELEGRAM_WEBHOOK_SECRET_PREVIOUS") && !line.contains("a b"), "{line}");
+    let line = refused(worker().env("TELEGRAM_BOT_TOKEN", "hunter2")).await;
+    assert!(line.contains("TELEGRAM_BOT_TOKEN") && !line.contains("hunter2"), "{line}");
+    let line = refused(ingress().env("AMQP_URL", "http://u:hunter2@x/")).await;
+    assert!(line.contains("AMQP_URL") && !line.contains("hunter2"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_required_and_missing_is_named() {
+    let line = refused(Process::of("tgw-ingress")).await;
+    assert!(line.contains("TELEGRAM_WEBHOOK_SECRET"), "{line}");
+    let line = refused(with_services(Process::of("tgw-worker"))).await;
+    assert!(line.contains("TELEGRAM_BOT_TOKEN"), "{line}");
+    for name in SERVICES {
+        let name = format!("{name}_SERVICE_URL");
+        let line = refused(worker().env(&name, "")).await;
+        assert!(line.contains(&name), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_routing_table_is_refused_with_what_is_wrong() {
+    let cases = [
+        ("this is not TOML", "ROUTES_FILE"),
+        ("[[routes]]\ncommand = \"/weather\"\nservice = \"nobody\"\n", "nobody"),
+        ("[[routes]]\ntext = \"(unclosed\"\nservice = \"conversation\"\n", "(unclosed"),
+        ("[[routes]]\ncomand = \"/weather\"\nservice = \"conversation\"\n", "comand"),
+        ("[services.x]\nurl = \"${TGW_NO_SUCH_VARIABLE}\"\n", "TGW_NO_SUCH_VARIABLE"),
+    ];
+    for (text, named) in cases {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let line = refused(worker().env("ROUTES_FILE", file.path().display())).await;
+        assert!(line.contains("ROUTES_FILE") && line.contains(named), "{text}: {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flag_wins_over_the_environment() {
+    let line = refused(ingress().arg("--partitions").arg("flagged").env("PARTITIONS", "4")).await;
+    assert!(line.contains("flagged"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_in_the_same_data_dir_ends_with_2() {
+    let mut first = run().env("TELEGRAM_API_URL", "http://127.0.0.1:9").start();
+    first.wait_ready().await;
+    let line = refused(run().env("DATA_DIR", first.data_dir().display())).await;
+    assert!(line.contains("DATA_DIR"), "{line}");
+}
