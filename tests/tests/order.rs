@@ -77,3 +77,29 @@ async fn a_chat_stays_in_order_while_workers_come_and_go() {
     assert_eq!(left.unwrap().wait_exit().await, 0);
     assert_eq!(world.conversation.count(), 30 * chats.len(), "nothing was handled twice");
 }
+
+/// The same text in each chat, and waits until each has so many answers.
+async fn say(world: &World, chats: &[i64], text: &str, count: usize) {
+    for chat in chats {
+        world.accept(&Update::text(*chat, text)).await;
+    }
+    for chat in chats {
+        world.telegram.wait_texts(*chat, count).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_freezes_is_replaced_and_does_no_harm_when_it_thaws() {
+    let mut world = World::distributed().await;
+    world.conversation.echo();
+    let _other = world.add_worker().await;
+    let chats: Vec<i64> = (0..20).map(|_| world.user()).collect();
+    say(&world, &chats, "one", 1).await;
+    world.worker_mut().freeze();
+    say(&world, &chats, "two", 2).await;
+    world.worker_mut().thaw();
+    say(&world, &chats, "three", 3).await;
+    for chat in &chats {
+        assert_eq!(world.telegram.texts(*chat), ["echo: one", "echo: two", "echo: three"], "chat {chat}");
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use harness::{Answer, FakeService, Update, WorldBuilder, now, over_both_worlds};
+use harness::{Answer, FakeService, LONG, Update, WorldBuilder, now, over_both_worlds, wait_for};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
@@ -12,6 +12,7 @@ over_both_worlds!(
     an_update_with_wrong_types_inside_is_done,
     a_message_older_than_a_day_is_a_dead_letter_and_no_call,
     a_table_of_ones_own_adds_a_command_a_button_and_a_fixed_reply,
+    a_table_is_read_again_on_sighup_and_a_broken_one_changes_nothing,
 );
 
 async fn what_no_route_takes_is_done(world: WorldBuilder) {
@@ -113,4 +114,29 @@ reply = "Be kind."
 
     world.accept(&Update::command(user, "/rules")).await;
     assert_eq!(world.telegram.wait_texts(user, 3).await, ["sunny", "ok", "Be kind."]);
+}
+
+async fn a_table_is_read_again_on_sighup_and_a_broken_one_changes_nothing(world: WorldBuilder) {
+    let file = NamedTempFile::new().unwrap();
+    let fixed = |reply: &str| format!("[[routes]]\ncommand = \"/rules\"\nreply = \"{reply}\"\n");
+    std::fs::write(file.path(), fixed("old")).unwrap();
+    let mut world = world.set("ROUTES_FILE", file.path().display()).await;
+    let user = world.user();
+    world.accept(&Update::command(user, "/rules")).await;
+    assert_eq!(world.telegram.wait_texts(user, 1).await, ["old"]);
+
+    std::fs::write(file.path(), "[[routes]\nnot a table").unwrap();
+    world.worker_mut().hang_up();
+    world.worker().wait_log("the broken file", |line| line["level"] == "ERROR").await;
+    world.accept(&Update::command(user, "/rules")).await;
+    assert_eq!(world.telegram.wait_texts(user, 2).await, ["old", "old"]);
+
+    std::fs::write(file.path(), fixed("new")).unwrap();
+    world.worker_mut().hang_up();
+    wait_for("the new table is used", LONG, || async {
+        let before = world.telegram.sent(user).len();
+        world.accept(&Update::command(user, "/rules")).await;
+        world.telegram.wait_texts(user, before + 1).await.contains(&"new".to_owned()).then_some(())
+    })
+    .await;
 }

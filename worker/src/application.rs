@@ -25,8 +25,10 @@ use crate::settle::Settler;
 use crate::telegram::Telegram;
 use crate::token::{self, Token};
 
-/// How long the start waits for the bot's name.
-const FIRST_ANSWER: Duration = Duration::from_secs(1);
+/// How long the start waits for Telegram and the store: twice what one failed call costs (contract 9).
+const FIRST_ANSWERS: Duration = Duration::from_millis(2500);
+
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a worker takes updates from and puts letters into, and where it remembers.
 pub struct Parts {
@@ -80,14 +82,9 @@ impl Application {
 
     /// Works until `stop`, then ends what is in hand.
     pub async fn run(self, stop: CancellationToken) -> Result<Stopped, Failure> {
-        let asking = tokio::spawn(token::keep(self.telegram, self.readiness.clone()));
+        let asking = tokio::spawn(token::keep(self.telegram.clone(), self.readiness.clone()));
         let disagreed = disagreement(&self.keeper.consumer);
-        // Without its name the bot does not know `/start@its_name`: worth a moment, not more.
-        let mut token = self.keeper.token.clone();
-        let asked = token.wait_for(|token| *token != Token::Asking);
-        if tokio::time::timeout(FIRST_ANSWER, asked).await.is_err() {
-            tracing::debug!("Telegram takes its time; starting without the bot's name");
-        }
+        self.first_answers().await;
         let mut keepers = JoinSet::new();
         for partition in 0..self.partitions {
             keepers.spawn(self.keeper.clone().keep(partition));
@@ -107,6 +104,25 @@ impl Application {
         asking.abort();
         self.samples.cancel();
         Ok(stopped)
+    }
+}
+
+impl Application {
+    /// Waits a moment for the bot's name, without which it does not know `/start@its_name`, and for the
+    /// store, without which the first updates would be handled as if nothing were known of them.
+    async fn first_answers(&self) {
+        let mut token = self.keeper.token.clone();
+        let named = token.wait_for(|token| *token != Token::Asking);
+        let store = &self.keeper.settler.handler.store;
+        let remembered = async {
+            while store.ping().await.is_err() {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        let both = async { tokio::join!(named, remembered) };
+        if tokio::time::timeout(FIRST_ANSWERS, both).await.is_err() {
+            tracing::debug!("starting without the bot's name, or without the store");
+        }
     }
 }
 
