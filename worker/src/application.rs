@@ -11,16 +11,15 @@ use shared::program::{Failure, Stopped};
 use shared::queue::{Consumer, Publisher, rabbitmq};
 use shared::readiness::Readiness;
 use shared::store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::Keeper;
 use crate::events;
 use crate::handle::Handler;
-use crate::samples;
-use crate::services::Services;
-use crate::settings::{Place, ServiceSettings, Settings};
+use crate::routing::{Routing, Source};
+use crate::settings::Settings;
 use crate::settle::Settler;
 use crate::telegram::Telegram;
 use crate::token::{self, Token};
@@ -44,6 +43,8 @@ pub struct Application {
     keeper: Keeper,
     partitions: u16,
     telegram: Telegram,
+    routing: watch::Sender<Arc<Routing>>,
+    source: Source,
     readiness: Readiness,
     stop: CancellationToken,
     samples: CancellationToken,
@@ -54,12 +55,12 @@ impl Application {
     pub async fn build(settings: Settings, parts: Parts) -> Result<Self, Failure> {
         let failed = |error: reqwest::Error| Failure::Failed(format!("no HTTP client: {error}"));
         let samples = CancellationToken::new();
-        let services = place_services(settings.services, &samples).await?;
+        let source = Source::new(settings.values, samples.clone());
+        let (routing, routing_seen) = watch::channel(Arc::new(source.build(settings.routes)?));
         let telegram = Telegram::new(settings.telegram).map_err(failed)?;
         let handler = Handler {
             store: parts.store,
-            table: Arc::new(settings.table),
-            services: Services::new(services).map_err(failed)?,
+            routing: routing_seen,
             telegram: telegram.clone(),
             limits: settings.limits,
             worker: uuid::Uuid::new_v4().to_string(),
@@ -77,14 +78,15 @@ impl Application {
             grace: settings.grace,
         };
         let (partitions, readiness) = (parts.partitions, parts.readiness);
-        Ok(Self { keeper, partitions, telegram, readiness, stop, samples })
+        Ok(Self { keeper, partitions, telegram, routing, source, readiness, stop, samples })
     }
 
     /// Works until `stop`, then ends what is in hand.
     pub async fn run(self, stop: CancellationToken) -> Result<Stopped, Failure> {
         let asking = tokio::spawn(token::keep(self.telegram.clone(), self.readiness.clone()));
         let disagreed = disagreement(&self.keeper.consumer);
-        self.first_answers().await;
+        first_answers(&self.keeper).await;
+        let reloading = tokio::spawn(self.source.reload_on_hangup(self.routing));
         let mut keepers = JoinSet::new();
         for partition in 0..self.partitions {
             keepers.spawn(self.keeper.clone().keep(partition));
@@ -102,27 +104,25 @@ impl Application {
             }
         }
         asking.abort();
+        reloading.abort();
         self.samples.cancel();
         Ok(stopped)
     }
 }
 
-impl Application {
-    /// Waits a moment for the bot's name, without which it does not know `/start@its_name`, and for the
-    /// store, without which the first updates would be handled as if nothing were known of them.
-    async fn first_answers(&self) {
-        let mut token = self.keeper.token.clone();
-        let named = token.wait_for(|token| *token != Token::Asking);
-        let store = &self.keeper.settler.handler.store;
-        let remembered = async {
-            while store.ping().await.is_err() {
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-        };
-        let both = async { tokio::join!(named, remembered) };
-        if tokio::time::timeout(FIRST_ANSWERS, both).await.is_err() {
-            tracing::debug!("starting without the bot's name, or without the store");
+/// Waits a moment for the bot's name, without which it does not know `/start@its_name`, and for the store,
+/// without which the first updates would be handled as if nothing were known of them.
+async fn first_answers(keeper: &Keeper) {
+    let mut token = keeper.token.clone();
+    let named = async { token.wait_for(|token| *token != Token::Asking).await.is_ok() };
+    let remembered = async {
+        while keeper.settler.handler.store.ping().await.is_err() {
+            tokio::time::sleep(ASK_AGAIN).await;
         }
+    };
+    let both = async { tokio::join!(named, remembered) };
+    if tokio::time::timeout(FIRST_ANSWERS, both).await.is_err() {
+        tracing::debug!("starting without the bot's name, or without the store");
     }
 }
 
@@ -188,32 +188,4 @@ async fn disagreement(consumer: &Consumer) -> Failure {
         }
     }
     std::future::pending().await
-}
-
-type Placed = (String, reqwest::Url, Duration, crate::routes::ServiceConfig);
-
-/// Gives every service an address, starting the samples where one is asked for.
-async fn place_services(
-    services: Vec<ServiceSettings>,
-    stop: &CancellationToken,
-) -> Result<Vec<Placed>, Failure> {
-    let failed = |what: String| Failure::Failed(format!("the sample services can't start: {what}"));
-    let mut samples_at = None;
-    let mut placed = Vec::new();
-    for ServiceSettings { name, place, timeout, config } in services {
-        let url = match place {
-            Place::At(url) => url,
-            Place::Sample => {
-                let at = match samples_at {
-                    Some(at) => at,
-                    None => samples::start(stop.clone()).map_err(|error| failed(error.to_string()))?,
-                };
-                samples_at = Some(at);
-                let address = format!("http://{at}/{name}");
-                reqwest::Url::parse(&address).map_err(|error| failed(error.to_string()))?
-            }
-        };
-        placed.push((name, url, timeout, config));
-    }
-    Ok(placed)
 }

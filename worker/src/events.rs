@@ -81,6 +81,14 @@ pub fn handled(outcome: &Outcome, request_id: &str, user: Option<i64>, took: Dur
     }
 }
 
+pub fn routes_read_again() {
+    tracing::info!("the routes were read again and are in use");
+}
+
+pub fn routes_broken(error: &dyn Display) {
+    tracing::error!(%error, "the routes were read again and are broken; the old ones stay in use");
+}
+
 pub fn suspect(request_id: &str) {
     tracing::warn!(request_id, "an update was begun before and did not end; it is handled by itself");
 }

@@ -13,6 +13,7 @@ mod lanes;
 mod recent;
 mod reply;
 mod routes;
+mod routing;
 mod samples;
 mod services;
 mod settings;

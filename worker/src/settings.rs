@@ -24,13 +24,28 @@ pub struct ServiceSettings {
     pub config: ServiceConfig,
 }
 
+/// The table, and what is needed to reach the services that it names.
+pub struct RouteSettings {
+    pub table: Table,
+    pub services: Vec<ServiceSettings>,
+}
+
+impl RouteSettings {
+    pub fn read(values: &Values) -> Result<Self, SettingError> {
+        let table = read_table(values)?;
+        let services = read_services(values, &table)?;
+        Ok(Self { table, services })
+    }
+}
+
 /// What a worker needs to know, apart from its queue and its store.
 pub struct Settings {
     pub listen: SocketAddr,
     pub telegram: telegram::Settings,
     pub limits: Limits,
-    pub table: Table,
-    pub services: Vec<ServiceSettings>,
+    pub routes: RouteSettings,
+    /// What the routes are read from again.
+    pub values: Values,
     /// Updates in hand, 1 or more.
     pub concurrency: u32,
     pub grace: Duration,
@@ -42,8 +57,6 @@ impl Settings {
             // The worker has it from the token, but a bad value is told all the same.
             whole(values, "BOT_ID", 1..=i64::MAX as u64)?;
         }
-        let table = read_table(values)?;
-        let services = read_services(values, &table)?;
         let limits = Limits {
             requests: whole(values, "RATE_LIMIT_REQUESTS", 1..=1_000_000)? as u32,
             window: seconds(values, "RATE_LIMIT_WINDOW", 0.001..=86_400.0)?,
@@ -53,8 +66,8 @@ impl Settings {
             listen: address(values, "LISTEN_ADDR", "0.0.0.0:8001")?,
             telegram: telegram::Settings::read(values)?,
             limits,
-            table,
-            services,
+            routes: RouteSettings::read(values)?,
+            values: values.clone(),
             concurrency: whole(values, "CONCURRENCY", 1..=1_000_000)? as u32,
             grace: seconds(values, "SHUTDOWN_GRACE", 0.0..=3600.0)?,
         })

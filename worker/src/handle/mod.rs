@@ -21,13 +21,14 @@ use shared::clock;
 use shared::queue::{Envelope, Reason};
 use shared::store::{Run, Store, UpdateKey};
 use shared::update::Malformed;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::incoming::Incoming;
 use crate::recent::Recent;
 use crate::reply::Call;
-use crate::routes::{Found, Table};
+use crate::routes::Found;
+use crate::routing::Routing;
 use crate::services::Services;
 use crate::telegram::{Sent, Telegram};
 
@@ -55,8 +56,7 @@ pub struct Limits {
 /// All that handling leans on; one per worker.
 pub struct Handler {
     pub store: Store,
-    pub table: Arc<Table>,
-    pub services: Services,
+    pub routing: watch::Receiver<Arc<Routing>>,
     pub telegram: Telegram,
     pub limits: Limits,
     /// This process's name in claims.
@@ -98,14 +98,18 @@ impl Handler {
     /// more is begun, and the update stays.
     pub async fn handle(&self, attempt: &Attempt<'_>) -> Outcome {
         let username = self.telegram.token().borrow().username();
-        let found = self.table.find(attempt.incoming, username.as_deref());
+        let routing = self.routing.borrow().clone();
+        let found = routing.table.find(attempt.incoming, username.as_deref());
         let begun = attempt.abort.run_until_cancelled(self.begin(attempt, found.is_some())).await;
         let (run, store_away, _suspect) = match begun {
             Some(Begun::Run { run, store_away, permit }) => (run, store_away, permit),
             Some(Begun::Ended) => return Outcome::Done(Done::Seen),
             Some(Begun::Fenced) | None => return Outcome::Stay,
         };
-        let outcome = self.run(attempt, found.as_ref(), &run, store_away).await;
+        let outcome = match self.death(attempt, &run, store_away) {
+            Some(death) => Outcome::Dead(death),
+            None => self.run(attempt, found.as_ref(), &routing.services, &run).await,
+        };
         outcome.on_route(found.as_ref(), run.attempts)
     }
 
@@ -113,12 +117,9 @@ impl Handler {
         &self,
         attempt: &Attempt<'_>,
         found: Option<&Found<'_>>,
+        services: &Services,
         run: &Run,
-        store_away: bool,
     ) -> Outcome {
-        if let Some(death) = self.death(attempt, run, store_away) {
-            return Outcome::Dead(death);
-        }
         if let Some(plan) = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan)) {
             return self.deliver(attempt, plan, run.sent).await;
         }
@@ -135,7 +136,7 @@ impl Handler {
                 _ => Outcome::Done(Done::NoRoute),
             };
         };
-        match attempt.abort.run_until_cancelled(self.respond(attempt, found, run)).await {
+        match attempt.abort.run_until_cancelled(self.respond(attempt, found, services, run)).await {
             Some(Ok(plan)) => self.deliver(attempt, plan, 0).await,
             Some(Err(outcome)) => outcome,
             None => Outcome::Stay,

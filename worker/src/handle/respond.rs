@@ -12,7 +12,7 @@ use super::{Attempt, Handler, request};
 use crate::events;
 use crate::reply::{self, Answer, Call};
 use crate::routes::{Found, Target};
-use crate::services::ServiceError;
+use crate::services::{ServiceError, Services};
 
 const ANSWER_CALLBACK: &str = "answerCallbackQuery";
 
@@ -22,6 +22,7 @@ impl Handler {
         &self,
         attempt: &Attempt<'_>,
         found: &Found<'_>,
+        services: &Services,
         run: &Run,
     ) -> Result<Plan, Outcome> {
         let begun = Instant::now();
@@ -29,7 +30,7 @@ impl Handler {
             Target::Reply(text) => (fixed(text, attempt), None),
             Target::Service { service, shape, .. } => {
                 let request = request::request(attempt, found, shape, run.user_id.as_deref());
-                let answer = self.services.call(service, &request).await;
+                let answer = services.call(service, &request).await;
                 match answer.and_then(|answer| planned(&answer, attempt)) {
                     Ok(planned) => {
                         events::service_answered(found.route, attempt, begun.elapsed());

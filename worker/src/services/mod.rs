@@ -50,6 +50,14 @@ pub struct Request {
     pub traceparent: String,
 }
 
+/// A service that has an address.
+pub struct Placed {
+    pub name: String,
+    pub url: reqwest::Url,
+    pub timeout: Duration,
+    pub config: ServiceConfig,
+}
+
 /// All services of the table.
 pub struct Services {
     http: reqwest::Client,
@@ -66,15 +74,13 @@ struct Service {
 }
 
 impl Services {
-    /// `known`: each service's address, time-out and limits.
-    pub fn new(known: Vec<(String, reqwest::Url, Duration, ServiceConfig)>) -> Result<Self, reqwest::Error> {
+    pub fn new(known: Vec<Placed>) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             // Internal services are not behind the proxy that leads outside.
             .no_proxy()
             .build()?;
-        let known =
-            known.into_iter().map(|(name, url, timeout, config)| (name, Service::new(url, timeout, &config)));
+        let known = known.into_iter().map(|it| (it.name, Service::new(it.url, it.timeout, &it.config)));
         Ok(Self { http, known: known.collect() })
     }
 
