@@ -3,8 +3,10 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use shared::clock;
 use shared::metrics::{self, Counters, Histograms};
 use shared::update::Malformed;
 
@@ -33,15 +35,50 @@ pub fn wrong_secret(peer: Option<SocketAddr>) {
     tracing::warn!(peer, "a request without the right secret; nothing of it is kept");
 }
 
+/// Said once a second at most: while the broker is away this happens to every update, and the metrics count
+/// them.
 pub fn not_accepted(error: &dyn Display) {
     metrics::count(&REQUESTS, &["refused"]);
-    tracing::warn!(%error, "an update can't be made safe; Telegram is told to keep it");
+    if let Some(unsaid) = REFUSED.may_speak() {
+        tracing::warn!(%error, unsaid, "an update can't be made safe; Telegram is told to keep it");
+    }
 }
 
+/// Likewise.
 pub fn late(deadline: Duration) {
     metrics::count(&REQUESTS, &["late"]);
     let deadline_ms = deadline.as_millis() as u64;
-    tracing::warn!(deadline_ms, "no confirm in time; Telegram is told to keep the update");
+    if let Some(unsaid) = LATE.may_speak() {
+        tracing::warn!(deadline_ms, unsaid, "no confirm in time; Telegram is told to keep the update");
+    }
+}
+
+static REFUSED: OnceASecond = OnceASecond::new();
+static LATE: OnceASecond = OnceASecond::new();
+
+/// Keeps a line that could come with every request from filling the disk.
+struct OnceASecond {
+    spoke_ms: AtomicU64,
+    unsaid: AtomicU64,
+}
+
+impl OnceASecond {
+    const fn new() -> Self {
+        Self { spoke_ms: AtomicU64::new(0), unsaid: AtomicU64::new(0) }
+    }
+
+    /// How often it was silent since it last spoke, if it may speak now.
+    fn may_speak(&self) -> Option<u64> {
+        let (now, spoke) = (clock::now_ms(), self.spoke_ms.load(Ordering::Relaxed));
+        let due = now.saturating_sub(spoke) >= 1000;
+        let mine =
+            due && self.spoke_ms.compare_exchange(spoke, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if mine {
+            return Some(self.unsaid.swap(0, Ordering::Relaxed));
+        }
+        self.unsaid.fetch_add(1, Ordering::Relaxed);
+        None
+    }
 }
 
 pub fn body_broken() {

@@ -15,6 +15,9 @@ static BROKER_LOST: Counters = LazyLock::new(|| {
 });
 static RETURNED: Counters =
     LazyLock::new(|| metrics::counters("tgw_publishes_returned_total", "Messages that no queue took", &[]));
+static SILENT: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_partition_silent_total", "Times that a partition's queue did not answer", &[])
+});
 static DEAD_LETTERS: Counters = LazyLock::new(|| {
     metrics::counters("tgw_dead_letters_total", "Dead letters that were published", &["reason"])
 });
@@ -62,6 +65,12 @@ pub fn buried(reason: Reason) {
 
 pub fn partitions_disagree(settings: u16, broker: &dyn Display) {
     tracing::error!(settings, %broker, "PARTITIONS is not what the queues on the broker were made with; set it to that");
+}
+
+/// A partition's queue does not answer, though the broker does: its node is down, or its log is lost.
+pub fn partition_silent(partition: u16) {
+    metrics::count(&SILENT, &[]);
+    tracing::error!(partition, "the queue of a partition does not answer; its chats wait, the others go on");
 }
 
 pub fn foreign_message(queue: &str) {

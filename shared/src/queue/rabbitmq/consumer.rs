@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Teller, supervise};
 use super::lease::{Held, Lease, Place};
-use super::topology::declare_partition;
+use super::topology::{PATIENCE, declare_partition};
 use super::{Link, Settings, wire};
 use crate::events;
 use crate::queue::{self, Claim, ClaimError, Delivery, PublishError};
@@ -83,8 +83,12 @@ impl Consumer {
         let connected = connections.wait_for(Option::is_some).await.map_err(|_| ClaimError::Away)?.clone();
         let connection = connected.ok_or(ClaimError::Away)?;
         let lease = Lease::take(&connection, self.settings.lease_queue(partition)).await?;
-        let consuming = self.consume(&connection, partition, prefetch).await;
-        let (channel, consumer) = consuming.map_err(|error| {
+        let consuming = tokio::time::timeout(PATIENCE, self.consume(&connection, partition, prefetch)).await;
+        let silent = |_| {
+            events::partition_silent(partition);
+            ClaimError::Away
+        };
+        let (channel, consumer) = consuming.map_err(silent)?.map_err(|error| {
             tracing::debug!(partition, %error, "a partition can't be consumed");
             ClaimError::Away
         })?;

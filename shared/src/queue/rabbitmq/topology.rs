@@ -1,10 +1,16 @@
 //! What stands on the broker: an exchange, the partitions' queues, the dead letters, the marker.
 
+use std::time::Duration;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 
 use super::Settings;
+use crate::events;
+
+/// A quorum queue's leader answers in milliseconds, on a busy machine in tenths of a second.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TopologyError {
@@ -45,8 +51,25 @@ pub(super) async fn declare(connection: &Connection, settings: &Settings) -> Res
     let exchange = settings.exchange();
     channel.exchange_declare(exchange.into(), ExchangeKind::Direct, durable, FieldTable::default()).await?;
     declare_quorum(&channel, settings.dead_queue()).await?;
+    declare_partitions(connection, channel, settings).await
+}
+
+/// Declares each partition's queue. One that does not answer costs its own partition, not the others: its
+/// node may be down, or its log lost.
+async fn declare_partitions(
+    connection: &Connection,
+    mut channel: Channel,
+    settings: &Settings,
+) -> Result<(), TopologyError> {
     for partition in 0..settings.partitions {
-        declare_partition(&channel, settings, partition).await?;
+        match tokio::time::timeout(PATIENCE, declare_partition(&channel, settings, partition)).await {
+            Ok(declared) => declared?,
+            Err(_) => {
+                events::partition_silent(partition);
+                // What waits for that queue's answer would hold up whatever comes behind it on the channel.
+                channel = connection.create_channel().await?;
+            }
+        }
     }
     channel.close(200, "declared".into()).await?;
     Ok(())
