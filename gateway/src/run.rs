@@ -6,7 +6,7 @@ use shared::database::{Database, OpenError};
 use shared::program::{Failure, Stopped};
 use shared::queue::{Consumer, Publisher, embedded, rabbitmq};
 use shared::readiness::Readiness;
-use shared::settings::{SettingError, Values};
+use shared::settings::{Problems, SettingError, Values};
 use shared::store::{self, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +23,10 @@ pub struct Gateway {
 
 impl Gateway {
     pub async fn build(values: &Values) -> Result<Self, Failure> {
-        let ingress = ingress::Settings::read(values)?;
-        let worker = worker::Settings::read(values)?;
+        let mut problems = Problems::default();
+        let ingress = problems.take_all(ingress::Settings::read(values));
+        let worker = problems.take_all(worker::Settings::read(values));
+        let (Some(ingress), Some(worker)) = (ingress, worker) else { return Err(problems.into()) };
         let readiness = Readiness::default();
         let backends = Backends::open(values, &readiness).await?;
         let Backends { publisher, consumer, store, partitions, database } = backends;
@@ -80,10 +82,15 @@ struct Backends {
 
 impl Backends {
     async fn open(values: &Values, readiness: &Readiness) -> Result<Self, Failure> {
-        let broker = values.is_given("AMQP_URL").then(|| rabbitmq::Settings::read(values)).transpose()?;
+        let broker = values
+            .is_given("AMQP_URL")
+            .then(|| rabbitmq::Settings::read(values))
+            .transpose()
+            .map_err(Problems::from)?;
         let redis = ["REDIS_URL", "REDIS_HOST", "REDIS_PORT"].iter().any(|name| values.is_given(name));
-        let redis = redis.then(|| store::redis::Settings::read(values)).transpose()?;
-        let partitions = rabbitmq::read_partitions(values)?;
+        let redis =
+            redis.then(|| store::redis::Settings::read(values)).transpose().map_err(Problems::from)?;
+        let partitions = rabbitmq::read_partitions(values).map_err(Problems::from)?;
         let database = match (&broker, &redis) {
             (Some(_), Some(_)) => None,
             _ => Some(open_database(values)?),
@@ -115,16 +122,16 @@ impl Backends {
 }
 
 fn open_database(values: &Values) -> Result<Database, Failure> {
-    let folder = values.required("DATA_DIR", "a folder")?.to_owned();
+    let folder = values.required("DATA_DIR", "a folder").map_err(Problems::from)?.to_owned();
     Database::open(Path::new(&folder)).map_err(|error| match error {
         OpenError::InUse(_) => Failure::Refused(format!(
             "DATA_DIR {folder:?} is in use by another process: one folder serves one process, give this one its own"
         )),
-        other => Failure::Setting(SettingError {
+        other => Failure::Settings(Problems::from(SettingError {
             name: "DATA_DIR".to_owned(),
             value: Some(folder.clone()),
             expected: format!("a folder that can be written ({other})"),
-        }),
+        })),
     })
 }
 

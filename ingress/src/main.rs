@@ -7,7 +7,7 @@ use shared::program::{self, Failure, Stopped};
 use shared::queue::Publisher;
 use shared::queue::rabbitmq;
 use shared::readiness::Readiness;
-use shared::settings::{Taker, Values, with_flags};
+use shared::settings::{Problems, Taker, Values, with_flags};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -20,8 +20,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
-    let settings = Settings::read(&values)?;
-    let broker = rabbitmq::Settings::read(&values)?;
+    let mut problems = Problems::default();
+    let settings = problems.take_all(Settings::read(&values));
+    let broker = problems.take(rabbitmq::Settings::read(&values));
+    let (Some(settings), Some(broker)) = (settings, broker) else { return Err(problems.into()) };
     let readiness = Readiness::default();
     let publisher = Publisher::RabbitMq(rabbitmq::publisher(broker, readiness.clone(), "broker"));
     Application::build(settings, publisher, readiness)?.run(stop).await

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use shared::settings::{SettingError, Values, address, seconds, whole};
+use shared::settings::{Problems, Values, address, seconds, whole};
 
 use crate::secret::Secrets;
 
@@ -20,19 +20,24 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn read(values: &Values) -> Result<Self, SettingError> {
+    pub fn read(values: &Values) -> Result<Self, Problems> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads =
-            values.is_given("HTTP_WORKERS").then(|| whole(values, "HTTP_WORKERS", 1..=1024)).transpose()?;
-        let bot =
-            values.is_given("BOT_ID").then(|| whole(values, "BOT_ID", 1..=i64::MAX as u64)).transpose()?;
-        Ok(Self {
-            listen: address(values, "LISTEN_ADDR", "0.0.0.0:8000")?,
-            http_workers: threads.map_or(cores, |number| number as usize),
-            secrets: Secrets::read(values)?,
-            bot,
-            deadline: seconds(values, "ACCEPT_DEADLINE", 0.01..=50.0)?,
-            grace: seconds(values, "SHUTDOWN_GRACE", 0.0..=3600.0)?,
-        })
+        let given = |name: &'static str, most: u64| {
+            values.is_given(name).then(|| whole(values, name, 1..=most)).transpose()
+        };
+        let mut problems = Problems::default();
+        let secrets = problems.take(Secrets::read(values));
+        let listen = problems.take(address(values, "LISTEN_ADDR", "0.0.0.0:8000"));
+        let threads = problems.take(given("HTTP_WORKERS", 1024));
+        let bot = problems.take(given("BOT_ID", i64::MAX as u64));
+        let deadline = problems.take(seconds(values, "ACCEPT_DEADLINE", 0.01..=50.0));
+        let grace = problems.take(seconds(values, "SHUTDOWN_GRACE", 0.0..=3600.0));
+        match (listen, threads, secrets, bot, deadline, grace) {
+            (Some(listen), Some(threads), Some(secrets), Some(bot), Some(deadline), Some(grace)) => {
+                let http_workers = threads.map_or(cores, |number| number as usize);
+                Ok(Self { listen, http_workers, secrets, bot, deadline, grace })
+            }
+            _ => Err(problems),
+        }
     }
 }

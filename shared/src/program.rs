@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::{Logs, SettingError, Values};
+use crate::settings::{Logs, Problems, Values};
 use crate::telemetry;
 
 /// Why a program ended before it was told to.
@@ -17,7 +17,7 @@ use crate::telemetry;
 pub enum Failure {
     /// Exit 2: a person has to change something first.
     #[error(transparent)]
-    Setting(#[from] SettingError),
+    Settings(#[from] Problems),
     /// Exit 2, likewise: what is there does not fit the settings.
     #[error("{0}")]
     Refused(String),
@@ -81,9 +81,9 @@ fn start<F>(
 where
     F: Future<Output = Result<Stopped, Failure>>,
 {
-    let mut values = Values::gather(flags)?;
+    let mut values = Values::gather(flags).map_err(Problems::from)?;
     prepare(&mut values);
-    telemetry::start(Logs::read(&values, std::io::stdout().is_terminal())?);
+    telemetry::start(Logs::read(&values, std::io::stdout().is_terminal()).map_err(Problems::from)?);
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was chosen before");
     }
@@ -111,8 +111,8 @@ fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
-/// One line on stderr.
+/// On stderr, a line for each thing that is wrong.
 #[allow(clippy::print_stderr, reason = "the one place that tells a person why the program did not run")]
 fn tell(failure: &Failure) {
-    eprintln!("error: {failure}");
+    failure.to_string().lines().for_each(|line| eprintln!("error: {line}"));
 }

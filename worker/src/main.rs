@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use shared::program::{self, Failure, Stopped};
 use shared::queue::{Consumer, Publisher, rabbitmq};
 use shared::readiness::Readiness;
-use shared::settings::{Taker, Values, with_flags};
+use shared::settings::{Problems, Taker, Values, with_flags};
 use shared::store::{Store, redis};
 use tokio_util::sync::CancellationToken;
 use worker::{Parts, Settings};
@@ -20,9 +20,13 @@ fn main() -> ExitCode {
 }
 
 async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
-    let settings = Settings::read(&values)?;
-    let broker = rabbitmq::Settings::read(&values)?;
-    let redis = redis::Settings::read(&values)?;
+    let mut problems = Problems::default();
+    let settings = problems.take_all(Settings::read(&values));
+    let broker = problems.take(rabbitmq::Settings::read(&values));
+    let redis = problems.take(redis::Settings::read(&values));
+    let (Some(settings), Some(broker), Some(redis)) = (settings, broker, redis) else {
+        return Err(problems.into());
+    };
     let readiness = Readiness::default();
     let store = redis::Store::open(redis, readiness.clone());
     let store = store.map_err(|error| Failure::Refused(format!("REDIS_URL can't be used: {error}")))?;

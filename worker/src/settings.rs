@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use shared::settings::{SettingError, Values, address, http_url, seconds, whole};
+use shared::settings::{Problems, SettingError, Values, address, http_url, seconds, whole};
 
 use crate::handle::Limits;
 use crate::routes::{BUILTIN_SERVICES, ServiceConfig, Table};
@@ -31,10 +31,13 @@ pub struct RouteSettings {
 }
 
 impl RouteSettings {
-    pub fn read(values: &Values) -> Result<Self, SettingError> {
+    pub fn read(values: &Values) -> Result<Self, Problems> {
         let table = read_table(values)?;
-        let services = read_services(values, &table)?;
-        Ok(Self { table, services })
+        let mut problems = Problems::default();
+        let names: Vec<_> = table.known_services().map(str::to_owned).collect();
+        let read = names.iter().map(|name| read_service(values, &table, name));
+        let services = read.filter_map(|service| problems.take_all(service).flatten()).collect();
+        if problems.is_empty() { Ok(Self { table, services }) } else { Err(problems) }
     }
 }
 
@@ -52,25 +55,39 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn read(values: &Values) -> Result<Self, SettingError> {
+    pub fn read(values: &Values) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let telegram = problems.take_all(telegram::Settings::read(values));
+        let routes = problems.take_all(RouteSettings::read(values));
+        let limits = problems.take_all(read_limits(values));
+        let listen = problems.take(address(values, "LISTEN_ADDR", "0.0.0.0:8001"));
+        let concurrency = problems.take(whole(values, "CONCURRENCY", 1..=1_000_000));
+        let grace = problems.take(seconds(values, "SHUTDOWN_GRACE", 0.0..=3600.0));
         if values.is_given("BOT_ID") {
             // The worker has it from the token, but a bad value is told all the same.
-            whole(values, "BOT_ID", 1..=i64::MAX as u64)?;
+            problems.take(whole(values, "BOT_ID", 1..=i64::MAX as u64));
         }
-        let limits = Limits {
-            requests: whole(values, "RATE_LIMIT_REQUESTS", 1..=1_000_000)? as u32,
-            window: seconds(values, "RATE_LIMIT_WINDOW", 0.001..=86_400.0)?,
-            session: Duration::from_secs(whole(values, "SESSION_TTL", 1..=31_536_000)?),
+        let read = (listen, telegram, limits, routes, concurrency, grace);
+        let (Some(listen), Some(telegram), Some(limits), Some(routes), Some(concurrency), Some(grace)) = read
+        else {
+            return Err(problems);
         };
-        Ok(Self {
-            listen: address(values, "LISTEN_ADDR", "0.0.0.0:8001")?,
-            telegram: telegram::Settings::read(values)?,
-            limits,
-            routes: RouteSettings::read(values)?,
-            values: values.clone(),
-            concurrency: whole(values, "CONCURRENCY", 1..=1_000_000)? as u32,
-            grace: seconds(values, "SHUTDOWN_GRACE", 0.0..=3600.0)?,
-        })
+        let (concurrency, values) = (concurrency as u32, values.clone());
+        let settings = Self { listen, telegram, limits, routes, values, concurrency, grace };
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+}
+
+fn read_limits(values: &Values) -> Result<Limits, Problems> {
+    let mut problems = Problems::default();
+    let requests = problems.take(whole(values, "RATE_LIMIT_REQUESTS", 1..=1_000_000));
+    let window = problems.take(seconds(values, "RATE_LIMIT_WINDOW", 0.001..=86_400.0));
+    let session = problems.take(whole(values, "SESSION_TTL", 1..=31_536_000));
+    match (requests, window, session) {
+        (Some(requests), Some(window), Some(session)) => {
+            Ok(Limits { requests: requests as u32, window, session: Duration::from_secs(session) })
+        }
+        _ => Err(problems),
     }
 }
 
@@ -86,26 +103,25 @@ fn read_table(values: &Values) -> Result<Table, SettingError> {
     })
 }
 
-/// Every service that a route or a user's `sticky` can lead to, if it has an address.
-fn read_services(values: &Values, table: &Table) -> Result<Vec<ServiceSettings>, SettingError> {
-    let used = table.services_used();
-    let mut services = Vec::new();
-    for name in table.known_services() {
-        let config = table.service(name).cloned().unwrap_or_default();
-        let (place, timeout) = if BUILTIN_SERVICES.contains(&name) {
-            let setting = name.to_ascii_uppercase();
-            let place = read_place(values, &format!("{setting}_SERVICE_URL"), &config, used.contains(name))?;
-            let given = seconds(values, &format!("{setting}_SERVICE_TIMEOUT"), 0.01..=3600.0)?;
-            (place, config.timeout.unwrap_or(given))
-        } else {
-            let timeout = config.timeout.unwrap_or_else(|| ServiceConfig::default_timeout(name));
-            (config.url.as_deref().and_then(place), timeout)
-        };
-        if let Some(place) = place {
-            services.push(ServiceSettings { name: name.to_owned(), place, timeout, config });
-        }
+/// A service, if it has an address.
+fn read_service(values: &Values, table: &Table, name: &str) -> Result<Option<ServiceSettings>, Problems> {
+    let config = table.service(name).cloned().unwrap_or_default();
+    let found = |place: Option<Place>, timeout| {
+        place.map(|place| ServiceSettings { name: name.to_owned(), place, timeout, config: config.clone() })
+    };
+    if !BUILTIN_SERVICES.contains(&name) {
+        let timeout = config.timeout.unwrap_or_else(|| ServiceConfig::default_timeout(name));
+        return Ok(found(config.url.as_deref().and_then(place), timeout));
     }
-    Ok(services)
+    let setting = name.to_ascii_uppercase();
+    let used = table.services_used().contains(name);
+    let mut problems = Problems::default();
+    let place = problems.take(read_place(values, &format!("{setting}_SERVICE_URL"), &config, used));
+    let given = problems.take(seconds(values, &format!("{setting}_SERVICE_TIMEOUT"), 0.01..=3600.0));
+    match (place, given) {
+        (Some(place), Some(given)) => Ok(found(place, config.timeout.unwrap_or(given))),
+        _ => Err(problems),
+    }
 }
 
 /// A built-in service's address: the setting's, else the table's; required where a route names it.

@@ -35,6 +35,42 @@ impl fmt::Display for SettingError {
 
 impl std::error::Error for SettingError {}
 
+/// Everything that is wrong with the settings: a person wants to hear of all of it at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(Vec<SettingError>);
+
+impl Problems {
+    /// The value, or nothing and one problem more.
+    pub fn take<T>(&mut self, read: Result<T, SettingError>) -> Option<T> {
+        read.map_err(|error| self.0.push(error)).ok()
+    }
+
+    /// The value, or nothing and all its problems.
+    pub fn take_all<T>(&mut self, read: Result<T, Problems>) -> Option<T> {
+        read.map_err(|problems| self.0.extend(problems.0)).ok()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<SettingError> for Problems {
+    fn from(error: SettingError) -> Self {
+        Self(vec![error])
+    }
+}
+
+/// A line each.
+impl fmt::Display for Problems {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        out.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
 /// All values that were given, as text.
 #[derive(Clone, Default)]
 pub struct Values {

@@ -7,7 +7,7 @@ use reqwest::header;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use shared::settings::{SettingError, Values, http_url, seconds, token};
+use shared::settings::{Problems, Values, http_url, seconds, token};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -48,17 +48,23 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn read(values: &Values) -> Result<Self, SettingError> {
-        let (bot, token) = token(values)?;
-        let api = values.parse("TELEGRAM_API_URL", "an http or https address", http_url)?;
-        let resend = values.parse("TELEGRAM_RESEND", "always or never", |text| match text {
+    pub fn read(values: &Values) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let token = problems.take(token(values));
+        let api = problems.take(values.parse("TELEGRAM_API_URL", "an http or https address", http_url));
+        let timeout = problems.take(seconds(values, "TELEGRAM_TIMEOUT", 0.1..=300.0));
+        let resend = problems.take(values.parse("TELEGRAM_RESEND", "always or never", |text| match text {
             "always" => Some(true),
             "never" => Some(false),
             _ => None,
-        })?;
-        let timeout = seconds(values, "TELEGRAM_TIMEOUT", 0.1..=300.0)?;
+        }));
+        let (Some((bot, token)), Some(api), Some(timeout), Some(resend)) = (token, api, timeout, resend)
+        else {
+            return Err(problems);
+        };
         let local = matches!(api.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        Ok(Self { local, token, bot, api: api.as_str().trim_end_matches('/').to_owned(), timeout, resend })
+        let api = api.as_str().trim_end_matches('/').to_owned();
+        Ok(Self { token, bot, api, timeout, resend, local })
     }
 }
 
