@@ -142,6 +142,8 @@ async fn own(channel: Channel, inbox: &Mutex<mpsc::Receiver<Job>>) -> String {
                 }
             }
             job = inbox.recv(), if open && unconfirmed.len() < WAITING => match job {
+                // Whoever waited for it has given up, and was told so: Telegram sends it again.
+                Some(job) if job.reply.is_closed() => {}
                 Some(job) => match publish(&channel, job).await {
                     Ok(confirm) => unconfirmed.push(confirm),
                     Err(error) => return error.to_string(),
