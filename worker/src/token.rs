@@ -19,6 +19,7 @@ pub enum Token {
     /// Telegram was not reached: updates are taken all the same, since the sends will tell.
     Unknown,
     Good {
+        /// In lower case.
         username: Option<String>,
     },
     Wrong,
@@ -28,7 +29,7 @@ impl Token {
     /// In lower case.
     pub fn username(&self) -> Option<String> {
         match self {
-            Self::Good { username } => username.as_ref().map(|name| name.to_ascii_lowercase()),
+            Self::Good { username } => username.clone(),
             Self::Asking | Self::Unknown | Self::Wrong => None,
         }
     }
@@ -42,6 +43,7 @@ pub async fn keep(telegram: Telegram, readiness: Readiness) {
         match telegram.name().await {
             BotName::Known(username) => {
                 readiness.set("telegram", "up", true);
+                let username = username.map(|name| name.to_ascii_lowercase());
                 if token.send_replace(Token::Good { username }) == Token::Wrong {
                     events::token_right_again();
                 }

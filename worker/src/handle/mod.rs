@@ -106,6 +106,10 @@ impl Handler {
             Some(Begun::Ended) => return Outcome::Done(Done::Seen),
             Some(Begun::Fenced) | None => return Outcome::Stay,
         };
+        // Its letter may be out already: buried again, it is the same one.
+        if let Some(death) = run.dying.as_ref().and_then(|why| Death::from_bytes(why)) {
+            return Outcome::Dead(death);
+        }
         let outcome = match self.death(attempt, &run, store_away) {
             Some(death) => Outcome::Dead(death),
             None => self.run(attempt, found.as_ref(), &routing.services, &run).await,
@@ -145,9 +149,6 @@ impl Handler {
 
     /// Whether it is to die before anything is done for it.
     fn death(&self, attempt: &Attempt<'_>, run: &Run, store_away: bool) -> Option<Death> {
-        if let Some(death) = run.dying.as_ref().and_then(|why| Death::from_bytes(why)) {
-            return Some(death);
-        }
         if attempt.key.bot != self.telegram.bot() {
             return Some(Death::new(Reason::Malformed, Malformed::AnotherBot.to_string()));
         }
