@@ -123,7 +123,7 @@ impl Backends {
 
 fn open_database(values: &Values) -> Result<Database, Failure> {
     let folder = values.required("DATA_DIR", "a folder").map_err(Problems::from)?.to_owned();
-    Database::open(Path::new(&folder)).map_err(|error| match error {
+    Database::open(Path::new(&folder), embedded::FILE).map_err(|error| match error {
         OpenError::InUse(_) => Failure::Refused(format!(
             "DATA_DIR {folder:?} is in use by another process: one folder serves one process, give this one its own"
         )),

@@ -1,5 +1,5 @@
-//! One redb file that the embedded queue and the embedded store share. One process has it, and one thread
-//! of that process writes it, many writes to a commit (facts D1, D4).
+//! A redb file: that of the embedded queue and store, or a spool. One process has it, and one thread of that
+//! process writes it, many writes to a commit (facts D1, D4).
 //!
 //! What the records mean is not known here: a room that keeps something brings its own tables.
 
@@ -22,8 +22,16 @@ use file::File;
 use job::Task;
 use writer::{Message, Writer};
 
-/// The file's name in its folder.
-pub const FILE: &str = "tgw.redb";
+/// A kind of file, named by the room that it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// Its name in its folder.
+    pub name: &'static str,
+    /// The most bytes of it that redb keeps in memory. Its own default is 1 GiB (I5).
+    pub cache: usize,
+    /// Saves what can be read of a damaged file; tells how many entries that was.
+    pub(crate) salvage: fn(&Salvage<'_>) -> Result<u64, redb::Error>,
+}
 
 /// Writes that wait for the writer. Whoever comes when it is full waits too, so memory stays bounded (I5).
 const WAITING: usize = 1024;
@@ -52,21 +60,25 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens `tgw.redb` in `folder`, both made if missing, and checks all of it: that reads the whole file
+    /// Opens the file in `folder`, both made if missing, and checks all of it: that reads the whole file
     /// once. A damaged file is renamed and a new one begun with what can be read of it, so that a start
     /// needs no hand. Blocks.
-    pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let opened = open::open(folder, FILE)?;
-        let path = folder.join(FILE);
-        let reopen = Box::new(move || open::again(&path));
+    pub fn open(folder: &Path, kind: Kind) -> Result<Self, OpenError> {
+        let opened = open::open(folder, kind)?;
+        let path = folder.join(kind.name);
+        let reopen = Box::new(move || open::again(&path, kind));
         let mut database = Self::start(opened.database, opened.lock, reopen)
-            .map_err(|error| OpenError::Disk { path: folder.join(FILE), error: error.to_string() })?;
+            .map_err(|error| OpenError::Disk { path: folder.join(kind.name), error: error.to_string() })?;
         database.set_aside = opened.set_aside.map(Arc::from);
         Ok(database)
     }
 
     /// Starts the writer; `lock` is held until the file is closed.
-    fn start(database: redb::Database, lock: Option<std::fs::File>, reopen: Reopen) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        database: redb::Database,
+        lock: Option<std::fs::File>,
+        reopen: Reopen,
+    ) -> std::io::Result<Self> {
         let file = Arc::new(File::new(database));
         let (jobs, waiting) = mpsc::channel(WAITING);
         let writer = Writer::new(Arc::clone(&file), reopen, waiting);
@@ -143,7 +155,7 @@ impl Database {
 }
 
 /// Opens the file anew after the disk failed.
-type Reopen = Box<dyn Fn() -> Result<redb::Database, DatabaseError> + Send>;
+pub(crate) type Reopen = Box<dyn Fn() -> Result<redb::Database, DatabaseError> + Send>;
 
 #[cfg(test)]
 mod tests;

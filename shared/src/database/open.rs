@@ -8,12 +8,9 @@ use std::path::{Path, PathBuf};
 
 use redb::StorageError;
 
-use super::DatabaseError;
 use super::salvage::salvage;
+use super::{DatabaseError, Kind};
 use crate::clock;
-
-/// Bytes of the file that redb keeps in memory. Its default is 1 GiB (I5).
-const CACHE: usize = 32 * 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -40,17 +37,18 @@ enum Trouble {
     Other(OpenError),
 }
 
-pub(super) fn open(folder: &Path, name: &str) -> Result<Opened, OpenError> {
+pub(super) fn open(folder: &Path, kind: Kind) -> Result<Opened, OpenError> {
+    let name = kind.name;
     let path = folder.join(name);
     let failed = |error: io::Error| OpenError::Disk { path: path.clone(), error: error.to_string() };
     fs::create_dir_all(folder).map_err(failed)?;
     let lock = Some(lock(&folder.join(format!("{name}.lock")), &path)?);
-    let (database, set_aside) = match attempt(&path) {
+    let (database, set_aside) = match attempt(&path, kind) {
         Ok(database) => (database, None),
         Err(Trouble::Damaged(error)) => {
             let aside = folder.join(format!("{name}.damaged-{}", clock::now_ms()));
             fs::rename(&path, &aside).map_err(failed)?;
-            (begin_anew(&path, &aside, &error)?, Some(aside))
+            (begin_anew(&path, kind, &aside, &error)?, Some(aside))
         }
         Err(Trouble::Other(error)) => return Err(error),
     };
@@ -60,9 +58,9 @@ pub(super) fn open(folder: &Path, name: &str) -> Result<Opened, OpenError> {
 }
 
 /// A new file, with what can be read of the damaged one.
-fn begin_anew(path: &Path, aside: &Path, error: &str) -> Result<redb::Database, OpenError> {
-    let database = attempt(path).map_err(|trouble| told(trouble, path))?;
-    let saved = salvage(aside, &database).unwrap_or_else(|error| {
+fn begin_anew(path: &Path, kind: Kind, aside: &Path, error: &str) -> Result<redb::Database, OpenError> {
+    let database = attempt(path, kind).map_err(|trouble| told(trouble, path))?;
+    let saved = salvage(aside, &database, kind).unwrap_or_else(|error| {
         tracing::error!(%error, "nothing of the damaged database could be saved");
         0
     });
@@ -73,8 +71,8 @@ fn begin_anew(path: &Path, aside: &Path, error: &str) -> Result<redb::Database, 
 
 /// Opens the file once more, after an I/O error. One that turns out damaged is left for the next start:
 /// what the rooms know of it in memory would no longer fit a new one.
-pub(super) fn again(path: &Path) -> Result<redb::Database, DatabaseError> {
-    attempt(path).map_err(|trouble| DatabaseError::Disk(told(trouble, path).to_string()))
+pub(super) fn again(path: &Path, kind: Kind) -> Result<redb::Database, DatabaseError> {
+    attempt(path, kind).map_err(|trouble| DatabaseError::Disk(told(trouble, path).to_string()))
 }
 
 /// A lock beside redb's own: that one is let go while a damaged file is renamed, and two processes that
@@ -91,9 +89,9 @@ fn lock(at: &Path, path: &Path) -> Result<fs::File, OpenError> {
 
 /// Opens and checks the whole file: redb trusts a file that was closed well, and may panic later on a page
 /// of it that has changed since. After a crash it would have to read all of it anyway.
-fn attempt(path: &Path) -> Result<redb::Database, Trouble> {
+fn attempt(path: &Path, kind: Kind) -> Result<redb::Database, Trouble> {
     let opened = catch_unwind(|| {
-        redb::Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create(path)
+        redb::Builder::new().set_cache_size(kind.cache).set_check_integrity_on_open(true).create(path)
     });
     match opened {
         Ok(Ok(database)) => Ok(database),

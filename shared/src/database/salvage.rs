@@ -2,8 +2,7 @@
 //! entry up to the damage, and from its last entry down to it. The damaged file is only read.
 //!
 //! This reaches files that were closed well and damaged since; one that a crash left behind as well has no
-//! whole commit, and redb does not open it at all. Only the queue is saved: the store may lose its memory,
-//! as Redis may (contract 3.8).
+//! whole commit, and redb does not open it at all. Which tables are worth saving each kind of file knows.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -13,7 +12,7 @@ use redb::{
     WriteTransaction,
 };
 
-use crate::queue;
+use super::Kind;
 
 pub(crate) struct Salvage<'a> {
     from: &'a ReadTransaction,
@@ -21,12 +20,12 @@ pub(crate) struct Salvage<'a> {
 }
 
 /// Returns how many entries were saved; an error is the new file's.
-pub(super) fn salvage(damaged: &Path, new: &redb::Database) -> Result<u64, redb::Error> {
+pub(super) fn salvage(damaged: &Path, new: &redb::Database, kind: Kind) -> Result<u64, redb::Error> {
     let Some(from) = tried(|| ReadOnlyDatabase::open(damaged).ok()?.begin_read().ok()) else {
         return Ok(0);
     };
     let to = new.begin_write()?;
-    let saved = queue::embedded::salvage(&Salvage { from: &from, to: &to })?;
+    let saved = (kind.salvage)(&Salvage { from: &from, to: &to })?;
     to.commit()?;
     Ok(saved)
 }

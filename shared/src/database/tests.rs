@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+const KIND: Kind = Kind { name: "test.redb", cache: 1 << 20, salvage: |_| Ok(0) };
 const NUMBERS: TableDefinition<'_, u64, u64> = TableDefinition::new("numbers");
 
 async fn put(database: &Database, number: u64) -> Result<(), DatabaseError> {
@@ -26,7 +27,7 @@ async fn count(database: &Database) -> Result<u64, DatabaseError> {
 /// A folder with a file that holds a thousand numbers and was closed well.
 async fn filled() -> TempDir {
     let folder = TempDir::new().unwrap();
-    let database = Database::open(folder.path()).unwrap();
+    let database = Database::open(folder.path(), KIND).unwrap();
     let fill = |txn: &WriteTransaction| {
         let mut numbers = txn.open_table(NUMBERS)?;
         (0..1000).try_for_each(|n| numbers.insert(n, n).map(drop))?;
@@ -40,7 +41,7 @@ async fn filled() -> TempDir {
 #[tokio::test]
 async fn what_was_written_is_there_after_opening_again() {
     let folder = filled().await;
-    let database = Database::open(folder.path()).unwrap();
+    let database = Database::open(folder.path(), KIND).unwrap();
     assert_eq!(count(&database).await, Ok(1000));
     assert_eq!(database.set_aside(), None);
 }
@@ -48,11 +49,11 @@ async fn what_was_written_is_there_after_opening_again() {
 #[tokio::test]
 async fn a_second_open_says_in_use_until_the_first_is_closed() {
     let folder = TempDir::new().unwrap();
-    let database = Database::open(folder.path()).unwrap();
-    assert!(matches!(Database::open(folder.path()), Err(OpenError::InUse(_))));
+    let database = Database::open(folder.path(), KIND).unwrap();
+    assert!(matches!(Database::open(folder.path(), KIND), Err(OpenError::InUse(_))));
     let clone = database.clone();
     database.close().await;
-    drop(Database::open(folder.path()).unwrap());
+    drop(Database::open(folder.path(), KIND).unwrap());
     assert_eq!(put(&clone, 1).await, Err(DatabaseError::Closed));
     assert!(count(&clone).await.is_err());
     clone.close().await;
@@ -61,7 +62,7 @@ async fn a_second_open_says_in_use_until_the_first_is_closed() {
 #[tokio::test]
 async fn closing_writes_what_waits_first() {
     let folder = TempDir::new().unwrap();
-    let database = Database::open(folder.path()).unwrap();
+    let database = Database::open(folder.path(), KIND).unwrap();
     let writes: Vec<_> = (0..500)
         .map(|n| {
             let database = database.clone();
@@ -74,13 +75,13 @@ async fn closing_writes_what_waits_first() {
     for write in writes {
         written += u64::from(write.await.unwrap().is_ok());
     }
-    assert_eq!(count(&Database::open(folder.path()).unwrap()).await, Ok(written));
+    assert_eq!(count(&Database::open(folder.path(), KIND).unwrap()).await, Ok(written));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_write_fails_alone() {
     let folder = TempDir::new().unwrap();
-    let database = Database::open(folder.path()).unwrap();
+    let database = Database::open(folder.path(), KIND).unwrap();
     let bad = |n: u64| {
         let database = database.clone();
         tokio::spawn(async move {
@@ -103,14 +104,14 @@ async fn a_bad_write_fails_alone() {
     }
     assert_eq!(count(&database).await, Ok(100));
     database.close().await;
-    let database = Database::open(folder.path()).unwrap();
+    let database = Database::open(folder.path(), KIND).unwrap();
     assert_eq!((count(&database).await, database.set_aside()), (Ok(100), None));
 }
 
 #[tokio::test]
 async fn what_follows_a_write_comes_once_and_without_a_waiter() {
     let folder = TempDir::new().unwrap();
-    let database = Database::open(folder.path()).unwrap();
+    let database = Database::open(folder.path(), KIND).unwrap();
     let done = Arc::new(AtomicU32::new(0));
     for number in 0..50 {
         let done = Arc::clone(&done);
@@ -144,14 +145,14 @@ async fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
     ];
     for (what, harm) in harms {
         let folder = filled().await;
-        let path = folder.path().join(FILE);
+        let path = folder.path().join(KIND.name);
         let mut file = fs::read(&path).unwrap();
         harm(&mut file);
         fs::write(&path, &file).unwrap();
-        let database = Database::open(folder.path()).unwrap();
+        let database = Database::open(folder.path(), KIND).unwrap();
         let aside = database.set_aside().unwrap_or_else(|| panic!("{what}: not noticed"));
         assert_eq!(fs::read(&aside).unwrap(), file, "{what}: kept as it was");
-        assert!(aside.file_name().unwrap().to_string_lossy().starts_with("tgw.redb.damaged-"));
+        assert!(aside.file_name().unwrap().to_string_lossy().starts_with("test.redb.damaged-"));
         put(&database, 1).await.unwrap();
         assert_eq!(count(&database).await, Ok(1), "{what}");
     }
@@ -160,8 +161,8 @@ async fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
 #[tokio::test]
 async fn an_empty_file_is_no_damage() {
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join(FILE), b"").unwrap();
-    assert_eq!(Database::open(folder.path()).unwrap().set_aside(), None);
+    fs::write(folder.path().join(KIND.name), b"").unwrap();
+    assert_eq!(Database::open(folder.path(), KIND).unwrap().set_aside(), None);
 }
 
 /// A disk that fails on cue. What it holds outlives the database on it.

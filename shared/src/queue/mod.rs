@@ -8,6 +8,7 @@ pub mod embedded;
 mod envelope;
 mod letter;
 pub mod rabbitmq;
+pub(crate) mod record;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

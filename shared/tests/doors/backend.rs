@@ -56,7 +56,7 @@ pub enum Place {
 impl Queue {
     pub async fn embedded() -> Self {
         let folder = TempDir::new().unwrap();
-        let database = Database::open(folder.path()).unwrap();
+        let database = Database::open(folder.path(), embedded::FILE).unwrap();
         let (publisher, consumer) = embedded::open(&database, PARTITIONS).await.unwrap();
         let place = Place::Embedded { letters: consumer.letters(), _folder: folder };
         Self { publisher: Publisher::Embedded(publisher), consumer: Consumer::Embedded(consumer), place }
@@ -167,7 +167,7 @@ pub struct Stored {
 impl Stored {
     pub async fn embedded() -> Self {
         let folder = TempDir::new().unwrap();
-        let database = Database::open(folder.path()).unwrap();
+        let database = Database::open(folder.path(), embedded::FILE).unwrap();
         let store = Store::Embedded(shared::store::embedded::Store::open(&database));
         Self { store, bot: a_bot(), _folder: Some(folder) }
     }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use shared::database::{Database, FILE};
-use shared::queue::embedded::{Consumer, Depth, OpenError, Publisher, open};
+use shared::database::Database;
+use shared::queue::embedded::{Consumer, Depth, FILE, OpenError, Publisher, open};
 use shared::queue::{ClaimError, Letter, Reason, partition_of};
 use shared::store::{Begin, Begun, End, UpdateKey, embedded::Store};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ use crate::store::of;
 const LANE: i64 = 42;
 
 async fn queue(folder: &Path) -> (Database, Publisher, Consumer) {
-    let database = Database::open(folder).unwrap();
+    let database = Database::open(folder, FILE).unwrap();
     let (publisher, consumer) = open(&database, PARTITIONS).await.unwrap();
     (database, publisher, consumer)
 }
@@ -77,13 +77,13 @@ async fn the_queue_survives_its_process() {
 async fn the_store_survives_its_process() {
     let folder = TempDir::new().unwrap();
     let keys = [1, 2].map(|update_id| UpdateKey { bot: 1, update_id, replay: 0, owner: 5 });
-    let database = Database::open(folder.path()).unwrap();
+    let database = Database::open(folder.path(), FILE).unwrap();
     let store = Store::open(&database);
     store.begin(&of(&keys[0], "w1")).await.unwrap();
     store.begin(&of(&keys[1], "w1")).await.unwrap();
     store.finish(&keys[1], "w1", End::Done).await.unwrap();
     database.close().await;
-    let database = Database::open(folder.path()).unwrap();
+    let database = Database::open(folder.path(), FILE).unwrap();
     let store = Store::open(&database);
     let begin = Begin { suspect: false, ..of(&keys[0], "w2") };
     assert_eq!(store.begin(&begin).await.unwrap(), Begun::Suspect);
@@ -174,7 +174,7 @@ async fn what_can_be_read_of_a_damaged_file_is_saved() {
     drop(claim);
     database.close().await;
     // One update's bytes change, as they do on a dying disk.
-    let path = folder.path().join(FILE);
+    let path = folder.path().join(FILE.name);
     let mut file = fs::read(&path).unwrap();
     let needle = br#"{"update_id":150,"#;
     let hits: Vec<usize> = (0..file.len() - 20).filter(|at| file[*at..].starts_with(needle)).collect();
@@ -206,7 +206,7 @@ async fn a_damaged_queue_is_no_reason_not_to_start() {
         publisher.publish(&envelope(update_id, update_id as i64)).await.unwrap();
     }
     database.close().await;
-    let path = folder.path().join(FILE);
+    let path = folder.path().join(FILE.name);
     let whole = fs::read(&path).unwrap();
     for round in 0..20 {
         let mut file = whole.clone();

@@ -65,7 +65,7 @@ impl World {
     }
 
     async fn open(folder: &TempDir, prefetch: u16) -> (Database, Publisher, Consumer, Claim) {
-        let database = Database::open(folder.path()).unwrap();
+        let database = Database::open(folder.path(), shared::queue::embedded::FILE).unwrap();
         let (publisher, consumer) = open(&database, 1).await.unwrap();
         let claim = consumer.claim(0, prefetch).await.unwrap();
         (database, publisher, consumer, claim)

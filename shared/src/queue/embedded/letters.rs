@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::{LETTERS, Letter, Queue, record};
+use super::{LETTERS, Letter, Queue};
 use crate::database::DatabaseError;
+use crate::queue::record;
 
 /// The dead letters, in the order in which they were buried.
 #[derive(Clone)]

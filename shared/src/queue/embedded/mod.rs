@@ -2,21 +2,20 @@
 //! that `database` keeps (design 4). One process, so a claim is a flag in memory, and nobody can be lost
 //! to the network; everything else is as on RabbitMQ.
 //!
-//! `reader` hands out, `claim` holds and acks, `letters` reads the dead, `record` is the format on disk.
+//! `reader` hands out, `claim` holds and acks, `letters` reads the dead; `queue::record` is the format on disk.
 
 mod claim;
 mod letters;
 mod partition;
 mod reader;
-mod record;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use super::{ClaimError, Envelope, Letter, PublishError};
-use crate::database::{Database, DatabaseError, Salvage};
+use super::{ClaimError, Envelope, Letter, PublishError, record};
+use crate::database::{Database, DatabaseError, Kind, Salvage};
 use partition::Partition;
 
 pub use claim::{Hold, Receipt};
@@ -76,9 +75,13 @@ pub async fn open(database: &Database, partitions: u16) -> Result<(Publisher, Co
     Ok((Publisher(Arc::clone(&queue)), Consumer(queue)))
 }
 
+/// The file of the embedded queue and of the embedded store. The store is not saved from a damaged one: it may
+/// lose its memory, as Redis may (contract 3.8).
+pub const FILE: Kind = Kind { name: "tgw.redb", cache: 32 * 1024 * 1024, salvage };
+
 /// Saves what can be read of a damaged file. Keys that no file of ours has are damage themselves; what a
 /// record holds is judged by its checksum when it is handed out.
-pub(crate) fn salvage(damaged: &Salvage<'_>) -> Result<u64, redb::Error> {
+fn salvage(damaged: &Salvage<'_>) -> Result<u64, redb::Error> {
     const FAR: u64 = 1 << 62;
     let updates = damaged.table(UPDATES, |(partition, sequence)| partition < 1024 && sequence < FAR)?;
     Ok(updates + damaged.table(LETTERS, |sequence| sequence < FAR)?)

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::claim::Receipt;
 use super::partition::Partition;
-use super::{Queue, UPDATES, record};
+use super::{Queue, UPDATES};
 use crate::database::DatabaseError;
-use crate::queue::{self, Delivery};
+use crate::queue::{self, Delivery, record};
 
 /// The most updates that one look at the file takes out.
 const PAGE: usize = 64;

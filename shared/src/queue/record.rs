@@ -1,4 +1,4 @@
-//! The format on disk: a version, a checksum of all that follows, the length of the head, the head as JSON,
+//! The format on disk, of the embedded queue and of the spool: a version, a checksum of all that follows, the length of the head, the head as JSON,
 //! then the bytes that Telegram sent, untouched. A letter has the length of its rest in its head, and the
 //! rest before the body. The checksum is for what is saved from a damaged file: redb's own is gone then.
 //!
@@ -27,18 +27,18 @@ struct OwnedLetterHead {
     rest: Option<usize>,
 }
 
-pub(super) fn of_update(envelope: &Envelope) -> Result<Vec<u8>, PublishError> {
+pub(crate) fn of_update(envelope: &Envelope) -> Result<Vec<u8>, PublishError> {
     frame(&serde_json::to_vec(envelope).map_err(unwritable)?, &[&envelope.body])
 }
 
-pub(super) fn of_letter(letter: &Letter) -> Result<Vec<u8>, PublishError> {
+pub(crate) fn of_letter(letter: &Letter) -> Result<Vec<u8>, PublishError> {
     let head = LetterHead { letter, rest: letter.rest.as_ref().map(Bytes::len) };
     let rest = letter.rest.as_deref().unwrap_or_default();
     frame(&serde_json::to_vec(&head).map_err(unwritable)?, &[rest, &letter.body])
 }
 
 /// The update, or all of the record's bytes where it holds none.
-pub(super) fn to_update(record: Bytes) -> Result<Envelope, Bytes> {
+pub(crate) fn to_update(record: Bytes) -> Result<Envelope, Bytes> {
     let Some((head, body)) = unframe(&record) else {
         return Err(record);
     };
@@ -48,7 +48,7 @@ pub(super) fn to_update(record: Bytes) -> Result<Envelope, Bytes> {
     }
 }
 
-pub(super) fn to_letter(record: Bytes) -> Option<Letter> {
+pub(crate) fn to_letter(record: Bytes) -> Option<Letter> {
     let (head, mut body) = unframe(&record)?;
     let OwnedLetterHead { letter, rest } = serde_json::from_slice(&head).ok()?;
     if rest.is_some_and(|length| length > body.len()) {
@@ -96,7 +96,7 @@ fn unwritable(error: impl std::fmt::Display) -> PublishError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Reason;
+    use super::super::Reason;
     use super::*;
 
     fn update() -> Envelope {
