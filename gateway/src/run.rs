@@ -1,12 +1,12 @@
 //! `tgw run`: ingress and worker in one process, on one port.
 
-use std::path::Path;
-
-use shared::database::{Database, OpenError};
+use shared::data_dir;
+use shared::database::Database;
 use shared::program::{Failure, Stopped};
 use shared::queue::{Consumer, Publisher, embedded, rabbitmq};
 use shared::readiness::Readiness;
-use shared::settings::{Problems, SettingError, Values};
+use shared::settings::{Problems, Values};
+use shared::spool::Tended;
 use shared::store::{self, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -28,8 +28,8 @@ impl Gateway {
         let worker = problems.take_all(worker::Settings::read(values));
         let (Some(ingress), Some(worker)) = (ingress, worker) else { return Err(problems.into()) };
         let readiness = Readiness::default();
-        let backends = Backends::open(values, &readiness).await?;
-        let Backends { publisher, consumer, store, partitions, database } = backends;
+        let backends = Backends::open(values, &ingress, &readiness).await?;
+        let Backends { publisher, consumer, store, partitions, database, spool } = backends;
         let parts = worker::Parts {
             consumer,
             letters: publisher.clone(),
@@ -38,7 +38,7 @@ impl Gateway {
             readiness: readiness.clone(),
         };
         let worker = worker::Application::build(worker, parts).await?;
-        let ingress = ingress::Application::build(ingress, publisher, readiness)?;
+        let ingress = ingress::Application::build(ingress, publisher, spool, readiness)?;
         Ok(Self { ingress, worker, database })
     }
 
@@ -78,10 +78,16 @@ struct Backends {
     partitions: u16,
     /// The embedded file, where either is on it.
     database: Option<Database>,
+    /// What RabbitMQ can't take; the embedded queue's own file is as safe as a spool's.
+    spool: Option<Tended>,
 }
 
 impl Backends {
-    async fn open(values: &Values, readiness: &Readiness) -> Result<Self, Failure> {
+    async fn open(
+        values: &Values,
+        ingress: &ingress::Settings,
+        readiness: &Readiness,
+    ) -> Result<Self, Failure> {
         let broker = values
             .is_given("AMQP_URL")
             .then(|| rabbitmq::Settings::read(values))
@@ -93,15 +99,20 @@ impl Backends {
         let partitions = rabbitmq::read_partitions(values).map_err(Problems::from)?;
         let database = match (&broker, &redis) {
             (Some(_), Some(_)) => None,
-            _ => Some(open_database(values)?),
+            _ => Some(data_dir::open(values, embedded::FILE)?),
         };
-        let (publisher, consumer) = match (broker, &database) {
+        let (publisher, consumer, spool) = match (broker, &database) {
             (Some(broker), _) => {
-                let publisher = rabbitmq::publisher(broker.clone(), readiness.clone(), "broker_publishing");
-                let consumer = rabbitmq::consumer(broker, readiness.clone(), "broker");
-                (Publisher::RabbitMq(publisher), Consumer::RabbitMq(consumer))
+                let consumer = rabbitmq::consumer(broker.clone(), readiness.clone(), "broker");
+                let (publisher, spool) =
+                    ingress::publisher_with_spool(values, ingress, broker, readiness, "broker_publishing")
+                        .await?;
+                (publisher, Consumer::RabbitMq(consumer), Some(spool))
             }
-            (None, Some(database)) => embedded_queue(database, partitions, readiness).await?,
+            (None, Some(database)) => {
+                let (publisher, consumer) = embedded_queue(database, partitions, readiness).await?;
+                (publisher, consumer, None)
+            }
             (None, None) => return Err(Failure::Failed("no queue".to_owned())),
         };
         let store = match (redis, &database) {
@@ -117,22 +128,8 @@ impl Backends {
             }
             (None, None) => return Err(Failure::Failed("no store".to_owned())),
         };
-        Ok(Self { publisher, consumer, store, partitions, database })
+        Ok(Self { publisher, consumer, store, partitions, database, spool })
     }
-}
-
-fn open_database(values: &Values) -> Result<Database, Failure> {
-    let folder = values.required("DATA_DIR", "a folder").map_err(Problems::from)?.to_owned();
-    Database::open(Path::new(&folder), embedded::FILE).map_err(|error| match error {
-        OpenError::InUse(_) => Failure::Refused(format!(
-            "DATA_DIR {folder:?} is in use by another process: one folder serves one process, give this one its own"
-        )),
-        other => Failure::Settings(Problems::from(SettingError {
-            name: "DATA_DIR".to_owned(),
-            value: Some(folder.clone()),
-            expected: format!("a folder that can be written ({other})"),
-        })),
-    })
 }
 
 async fn embedded_queue(

@@ -1,13 +1,22 @@
-//! Makes a body safe: an update goes to its partition, what is none to the dead letters, and either way
-//! the answer is known within the deadline. Knows nothing of HTTP.
+//! Makes a body safe: an update goes to its partition, what is none to the dead letters, and what the broker
+//! can't take to the spool; the answer is known within the deadline. Knows nothing of HTTP.
 
-use std::time::Duration;
+use std::future::Future;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use shared::queue::{Envelope, Letter, PublishError, Publisher};
+use shared::spool::{Spool, SpoolError};
 use shared::update::{Malformed, peek};
 
 use crate::events;
+
+/// Of the deadline, what the broker has for its confirm where there is a spool; a good broker needs a hundredth.
+const BROKERS_SHARE: f64 = 0.6;
+
+/// A disk that needs longer than the rest of the deadline is waited for up to this, since a 503 would cost the
+/// update another two seconds.
+const DISK: Duration = Duration::from_secs(2);
 
 /// Whether Telegram may forget the update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +27,28 @@ pub enum Accepted {
     NotSafe,
 }
 
+/// Where something is safe.
+enum Place {
+    Broker,
+    Spool,
+}
+
+/// Why it is nowhere.
+#[derive(Debug, thiserror::Error)]
+enum Nowhere {
+    #[error(transparent)]
+    Broker(#[from] PublishError),
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("there was no word within {0:?}")]
+    Late(Duration),
+}
+
 /// Makes updates safe. Cheap to clone.
 #[derive(Clone)]
 pub struct Acceptor {
     pub publisher: Publisher,
+    pub spool: Option<Spool>,
     pub bot: Option<u64>,
     pub deadline: Duration,
 }
@@ -29,10 +56,11 @@ pub struct Acceptor {
 impl Acceptor {
     /// A whole body: published as the update that it is, or buried as `malformed`.
     pub async fn accept(&self, body: Bytes, traceparent: Option<String>) -> Accepted {
+        let begun = Instant::now();
         match peek(&body) {
             Ok(peek) => {
                 let envelope = Envelope::received(peek, self.bot, traceparent, body);
-                self.in_time(&envelope.kind, self.publisher.publish(&envelope)).await
+                tell(&envelope.kind, begun, self.keep(&envelope, begun).await)
             }
             Err(malformed) => self.bury(malformed, body, traceparent).await,
         }
@@ -43,29 +71,84 @@ impl Acceptor {
         self.bury(Malformed::TooLarge, Bytes::new(), None).await
     }
 
-    async fn bury(&self, malformed: Malformed, body: Bytes, traceparent: Option<String>) -> Accepted {
-        events::malformed(malformed);
-        let letter = Letter::malformed(malformed.to_string(), self.bot, traceparent, body);
-        self.in_time("malformed", self.publisher.bury(&letter)).await
-    }
-
-    /// The publish itself goes on when its time is over: its confirm may come late, and the copy that
-    /// Telegram then sends is found by its update_id.
-    async fn in_time(&self, kind: &str, publish: impl Future<Output = Result<(), PublishError>>) -> Accepted {
-        let begun = std::time::Instant::now();
-        match tokio::time::timeout(self.deadline, publish).await {
+    async fn keep(&self, envelope: &Envelope, begun: Instant) -> Result<Place, Nowhere> {
+        let Some(spool) = &self.spool else {
+            return within(self.deadline, self.publisher.publish(envelope)).await.map(|()| Place::Broker);
+        };
+        if spool.comes_first(envelope) || !self.publisher.takes() {
+            return self.spooled(begun, spool.put(envelope, None)).await;
+        }
+        let mut publishing = self.publisher.begin(envelope);
+        match tokio::time::timeout(self.brokers_share(), &mut publishing).await {
             Ok(Ok(())) => {
-                events::accepted(kind, begun.elapsed());
-                Accepted::Safe
+                spool.trust();
+                Ok(Place::Broker)
             }
             Ok(Err(error)) => {
-                events::not_accepted(&error);
-                Accepted::NotSafe
+                events::falls_back(&error);
+                self.spooled(begun, spool.put(envelope, None)).await
             }
+            // Its confirm may still come, and then the spool lets go of it.
             Err(_) => {
-                events::late(self.deadline);
-                Accepted::NotSafe
+                spool.doubt();
+                events::late(self.brokers_share());
+                self.spooled(begun, spool.put(envelope, Some(publishing))).await
             }
         }
     }
+
+    async fn bury(&self, malformed: Malformed, body: Bytes, traceparent: Option<String>) -> Accepted {
+        let begun = Instant::now();
+        events::malformed(malformed);
+        let letter = Letter::malformed(malformed.to_string(), self.bot, traceparent, body);
+        tell("malformed", begun, self.keep_letter(&letter, begun).await)
+    }
+
+    async fn keep_letter(&self, letter: &Letter, begun: Instant) -> Result<Place, Nowhere> {
+        let Some(spool) = &self.spool else {
+            return within(self.deadline, self.publisher.bury(letter)).await.map(|()| Place::Broker);
+        };
+        if self.publisher.takes() && within(self.brokers_share(), self.publisher.bury(letter)).await.is_ok() {
+            return Ok(Place::Broker);
+        }
+        // Two copies of a letter show as one.
+        self.spooled(begun, spool.put_letter(letter)).await
+    }
+
+    fn brokers_share(&self) -> Duration {
+        self.deadline.mul_f64(BROKERS_SHARE)
+    }
+
+    async fn spooled(
+        &self,
+        begun: Instant,
+        put: impl Future<Output = Result<(), SpoolError>>,
+    ) -> Result<Place, Nowhere> {
+        let rest = self.deadline.saturating_sub(begun.elapsed());
+        within(rest.max(DISK), put).await.map(|()| Place::Spool)
+    }
+}
+
+/// What is waited for goes on when its time is over: it may be stored all the same, and the copy that Telegram
+/// then sends is found by its update_id.
+async fn within<E: Into<Nowhere>>(
+    time: Duration,
+    work: impl Future<Output = Result<(), E>>,
+) -> Result<(), Nowhere> {
+    match tokio::time::timeout(time, work).await {
+        Ok(outcome) => outcome.map_err(Into::into),
+        Err(_) => Err(Nowhere::Late(time)),
+    }
+}
+
+fn tell(kind: &str, begun: Instant, kept: Result<Place, Nowhere>) -> Accepted {
+    match kept {
+        Ok(Place::Broker) => events::accepted(kind, begun.elapsed()),
+        Ok(Place::Spool) => events::spooled(kind, begun.elapsed()),
+        Err(why) => {
+            events::not_accepted(&why);
+            return Accepted::NotSafe;
+        }
+    }
+    Accepted::Safe
 }

@@ -11,6 +11,7 @@ use shared::admin;
 use shared::program::{Failure, Stopped};
 use shared::queue::Publisher;
 use shared::readiness::Readiness;
+use shared::spool::Tended;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Acceptor;
@@ -25,18 +26,30 @@ pub struct Application {
     server: Server,
     address: SocketAddr,
     readiness: Readiness,
+    spool: Option<Tended>,
     in_flight: Arc<AtomicUsize>,
     grace: Duration,
 }
 
 impl Application {
-    /// Binds the socket. The publisher may still be connecting: until it has, updates are refused.
-    pub fn build(settings: Settings, publisher: Publisher, readiness: Readiness) -> Result<Self, Failure> {
+    /// Binds the socket. The publisher may still be connecting: until it has, updates go to the spool. Without a
+    /// spool (the embedded queue needs none) what the publisher can't take is refused.
+    pub fn build(
+        settings: Settings,
+        publisher: Publisher,
+        spool: Option<Tended>,
+        readiness: Readiness,
+    ) -> Result<Self, Failure> {
         let bind = |error| Failure::Failed(format!("can't listen on {}: {error}", settings.listen));
         let listener = TcpListener::bind(settings.listen).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let in_flight = Arc::new(AtomicUsize::new(0));
-        let acceptor = Acceptor { publisher, bot: settings.bot, deadline: settings.deadline };
+        let acceptor = Acceptor {
+            publisher,
+            spool: spool.as_ref().map(Tended::spool),
+            bot: settings.bot,
+            deadline: settings.deadline,
+        };
         let webhook = Webhook {
             secrets: settings.secrets,
             acceptor,
@@ -52,7 +65,7 @@ impl Application {
         });
         let server = server.workers(settings.http_workers).keep_alive(KEEP_ALIVE).disable_signals();
         let server = server.listen(listener).map_err(bind)?.run();
-        Ok(Self { server, address, readiness, in_flight, grace: settings.grace })
+        Ok(Self { server, address, readiness, spool, in_flight, grace: settings.grace })
     }
 
     /// Where it listens: the port is the chosen one where the settings said 0.
@@ -75,6 +88,9 @@ impl Application {
         let drained = tokio::time::timeout(self.grace - linger, drain(&self.in_flight)).await;
         // Not graceful: actix would wait for idle keep-alive connections, and nothing is in hand any more.
         handle.stop(false).await;
+        if let Some(spool) = self.spool {
+            spool.end().await;
+        }
         Ok(if drained.is_ok() { Stopped::Clean } else { Stopped::TimeRanOut })
     }
 }

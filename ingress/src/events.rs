@@ -13,6 +13,9 @@ use shared::update::Malformed;
 static REQUESTS: Counters = LazyLock::new(|| {
     metrics::counters("tgw_ingress_requests_total", "Webhook requests, by what came of them", &["outcome"])
 });
+static LATE_CONFIRMS: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_ingress_late_confirms_total", "Updates whose confirm did not come in time", &[])
+});
 static CONFIRM: Histograms = LazyLock::new(|| {
     metrics::histograms("tgw_ingress_confirm_seconds", "From an update's last byte to its being on disk", &[])
 });
@@ -22,6 +25,20 @@ pub fn accepted(kind: &str, took: Duration) {
     metrics::count(&REQUESTS, &["accepted"]);
     metrics::observe(&CONFIRM, &[], took);
     tracing::debug!(kind, latency_ms = took.as_millis() as u64, "an update is safe");
+}
+
+/// An update is safe on this ingress's own disk.
+pub fn spooled(kind: &str, took: Duration) {
+    metrics::count(&REQUESTS, &["spooled"]);
+    tracing::debug!(kind, latency_ms = took.as_millis() as u64, "an update is in the spool");
+}
+
+/// Said once a second at most: while the broker is away this happens to every update, and the metrics count
+/// them.
+pub fn falls_back(error: &dyn Display) {
+    if let Some(unsaid) = FELL_BACK.may_speak() {
+        tracing::warn!(%error, unsaid, "the broker did not take an update; it goes to the spool");
+    }
 }
 
 pub fn malformed(why: Malformed) {
@@ -35,8 +52,7 @@ pub fn wrong_secret(peer: Option<SocketAddr>) {
     tracing::warn!(peer, "a request without the right secret; nothing of it is kept");
 }
 
-/// Said once a second at most: while the broker is away this happens to every update, and the metrics count
-/// them.
+/// Likewise.
 pub fn not_accepted(error: &dyn Display) {
     metrics::count(&REQUESTS, &["refused"]);
     if let Some(unsaid) = REFUSED.may_speak() {
@@ -45,14 +61,15 @@ pub fn not_accepted(error: &dyn Display) {
 }
 
 /// Likewise.
-pub fn late(deadline: Duration) {
-    metrics::count(&REQUESTS, &["late"]);
-    let deadline_ms = deadline.as_millis() as u64;
+pub fn late(waited: Duration) {
+    metrics::count(&LATE_CONFIRMS, &[]);
+    let waited_ms = waited.as_millis() as u64;
     if let Some(unsaid) = LATE.may_speak() {
-        tracing::warn!(deadline_ms, unsaid, "no confirm in time; Telegram is told to keep the update");
+        tracing::warn!(waited_ms, unsaid, "no confirm in time; the update goes to the spool as well");
     }
 }
 
+static FELL_BACK: OnceASecond = OnceASecond::new();
 static REFUSED: OnceASecond = OnceASecond::new();
 static LATE: OnceASecond = OnceASecond::new();
 

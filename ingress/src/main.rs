@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use ingress::{Application, Settings};
+use ingress::{Application, Settings, publisher_with_spool};
 use shared::program::{self, Failure, Stopped};
-use shared::queue::Publisher;
 use shared::queue::rabbitmq;
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Taker, Values, with_flags};
@@ -25,6 +24,6 @@ async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure
     let broker = problems.take(rabbitmq::Settings::read(&values));
     let (Some(settings), Some(broker)) = (settings, broker) else { return Err(problems.into()) };
     let readiness = Readiness::default();
-    let publisher = Publisher::RabbitMq(rabbitmq::publisher(broker, readiness.clone(), "broker"));
-    Application::build(settings, publisher, readiness)?.run(stop).await
+    let (publisher, spool) = publisher_with_spool(&values, &settings, broker, &readiness, "broker").await?;
+    Application::build(settings, publisher, Some(spool), readiness)?.run(stop).await
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use shared::settings::{Problems, Values, address, seconds, whole};
+use shared::settings::{Problems, Values, address, bytes, seconds, whole};
 
 use crate::secret::Secrets;
 
@@ -17,6 +17,8 @@ pub struct Settings {
     /// Every request is answered within this of its last byte.
     pub deadline: Duration,
     pub grace: Duration,
+    /// What the spool may hold.
+    pub spool_bytes: u64,
 }
 
 impl Settings {
@@ -32,12 +34,21 @@ impl Settings {
         let bot = problems.take(given("BOT_ID", i64::MAX as u64));
         let deadline = problems.take(seconds(values, "ACCEPT_DEADLINE", 0.01..=50.0));
         let grace = problems.take(seconds(values, "SHUTDOWN_GRACE", 0.0..=3600.0));
-        match (listen, threads, secrets, bot, deadline, grace) {
-            (Some(listen), Some(threads), Some(secrets), Some(bot), Some(deadline), Some(grace)) => {
-                let http_workers = threads.map_or(cores, |number| number as usize);
-                Ok(Self { listen, http_workers, secrets, bot, deadline, grace })
-            }
-            _ => Err(problems),
-        }
+        let spool_bytes = problems.take(bytes(values, "SPOOL_MAX_BYTES"));
+        let all = (listen, threads, secrets, bot, deadline, grace, spool_bytes);
+        let (
+            Some(listen),
+            Some(threads),
+            Some(secrets),
+            Some(bot),
+            Some(deadline),
+            Some(grace),
+            Some(spool_bytes),
+        ) = all
+        else {
+            return Err(problems);
+        };
+        let http_workers = threads.map_or(cores, |number| number as usize);
+        Ok(Self { listen, http_workers, secrets, bot, deadline, grace, spool_bytes })
     }
 }

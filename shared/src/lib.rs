@@ -1,11 +1,12 @@
 //! What the ingress and the worker both need: the update, the queue, the store, settings, telemetry.
 //!
 //! No room in here knows Telegram's methods, a service or a route: those are the worker's. RabbitMQ is
-//! known only below `queue::rabbitmq`, Redis only below `store::redis`, redb only in `database` and the
-//! two `embedded` rooms.
+//! known only below `queue::rabbitmq`, Redis only below `store::redis`, redb only in `database`, in
+//! `spool` and the two `embedded` rooms.
 
 pub mod admin;
 pub mod clock;
+pub mod data_dir;
 pub mod database;
 pub mod events;
 pub mod json;
@@ -15,6 +16,7 @@ pub mod queue;
 pub mod readiness;
 pub mod retry;
 pub mod settings;
+pub mod spool;
 pub mod store;
 pub mod telemetry;
 pub mod update;

@@ -36,8 +36,13 @@ fn registered<M: Collector + Clone + 'static>(metric: Result<M, prometheus::Erro
 
 /// Counts one.
 pub fn count(counters: &Counters, labels: &[&str]) {
+    add_count(counters, labels, 1);
+}
+
+/// Counts so many; with 0 the series is there from then on.
+pub fn add_count(counters: &Counters, labels: &[&str], many: u64) {
     if let Some(counter) = counters.as_ref().and_then(|all| all.get_metric_with_label_values(labels).ok()) {
-        counter.inc();
+        counter.inc_by(many);
     }
 }
 

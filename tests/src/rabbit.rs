@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use lapin::options::ExchangeDeleteOptions;
 use lapin::{Connection, ConnectionProperties};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -135,6 +136,15 @@ impl Rabbit {
     /// Runs `rabbitmqctl` against this node and returns what it prints.
     pub fn control(&mut self, arguments: &[&str]) -> String {
         self.own().control(arguments)
+    }
+
+    /// Deletes an exchange: rabbitmqctl can't.
+    pub async fn delete_exchange(&self, name: &str) {
+        let properties = ConnectionProperties::default();
+        let connection = Connection::connect(&self.url, properties).await.expect("the broker runs");
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.expect("it was there");
+        connection.close(200, "done".into()).await.expect("it ends");
     }
 
     fn own(&mut self) -> &mut Node {

@@ -1,10 +1,10 @@
-//! Contract 2.1.4 and 2.1.5, while there is no spool: what happens at the webhook when the broker is away
-//! or blocked, and how the gateway comes back by itself (invariant I8).
+//! Contract 2.1.4: what happens at the webhook when the broker is away, blocked, slow or refuses, and how the
+//! gateway comes back by itself (invariant I8). Each update is taken in time, and handled once and in order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
 
-use harness::{LONG, Posted, Process, Proxy, Rabbit, Update, World, WorldBuilder, wait_for};
+use harness::{Direction, LONG, Process, Proxy, Rabbit, Update, World, WorldBuilder, post_to, wait_for};
 
 /// The default of ACCEPT_DEADLINE in seconds, and what a loaded test machine may add to it.
 const ACCEPT_DEADLINE: &str = "0.5";
@@ -14,15 +14,11 @@ fn world_on(amqp_url: &str) -> WorldBuilder {
     World::distributed().rabbit(amqp_url).set("ACCEPT_DEADLINE", ACCEPT_DEADLINE)
 }
 
-fn assert_turned_away(posted: &Posted) {
-    assert_eq!(posted.status, 503);
-    assert_eq!(posted.headers["retry-after"], "2");
+/// Posts an update, which is taken in time, whatever the broker does.
+async fn taken_in_time(world: &World, update: &Update) {
+    let posted = world.post_bytes(update.bytes()).await;
+    assert_eq!(posted.status, 200);
     assert!(posted.took < DEADLINE, "answered after {:?}", posted.took);
-}
-
-/// As Telegram does: again until it is taken.
-async fn post_until_taken(world: &World, update: &Update) {
-    wait_for("an update is taken", LONG, || async { (world.post(update).await == 200).then_some(()) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,66 +31,160 @@ async fn a_broker_that_is_away_at_the_start_is_waited_for() {
     };
     ingress.wait_log("the broker can't be reached", about_the_broker).await;
     worker.wait_log("the broker can't be reached", about_the_broker).await;
-    ingress.wait_ready_is(503).await;
+    ingress.wait_ready_is(200).await;
     worker.wait_ready_is(503).await;
     let update = Update::text(world.user(), "hello");
-    assert_turned_away(&world.post_bytes(update.bytes()).await);
+    taken_in_time(&world, &update).await;
 
     rabbit.start().await;
-    world.ingress.wait_ready().await;
     world.worker_mut().wait_ready().await;
-    post_until_taken(&world, &update).await;
     world.conversation.wait_for(1).await;
+    world.wait_metric("tgw_spool_drained_total", &[], 1.0).await;
+}
+
+/// Posts so many texts to one chat, each taken in time; the answers that are due.
+async fn talk(world: &World, user: i64, what: &str, count: usize) -> Vec<String> {
+    let mut due = Vec::new();
+    for n in 0..count {
+        taken_in_time(world, &Update::text(user, &format!("{what} {n}"))).await;
+        due.push(format!("echo: {what} {n}"));
+    }
+    due
+}
+
+/// The chat reads just these, in this order, and the spool is empty again.
+async fn reads(world: &World, user: i64, due: &[String]) {
+    assert_eq!(world.telegram.wait_texts(user, due.len()).await, due);
+    let empty = || async { (world.metric("tgw_spool_records", &[]).await < 1.0).then_some(()) };
+    wait_for("the spool is empty", LONG, empty).await;
+    assert_eq!(world.telegram.texts(user), due, "nothing came twice");
+    world.assert_no_dead_letters().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blocked_broker_is_a_503_in_time_and_then_forgotten() {
+async fn under_an_alarm_updates_are_taken_in_time_and_go_on_after_it() {
     let mut rabbit = Rabbit::private().await;
     let world = world_on(rabbit.url()).await;
+    world.conversation.echo();
     let user = world.user();
-    world.accept(&Update::text(user, "before")).await;
+    let mut due = talk(&world, user, "before", 1).await;
     rabbit.block();
-    for n in 0..5 {
-        assert_turned_away(&world.post_bytes(Update::text(user, &format!("blocked {n}")).bytes()).await);
-    }
-    world.ingress.wait_ready_is(503).await;
+    due.extend(talk(&world, user, "blocked", 5).await);
+    world.ingress.wait_log("the alarm", |line| line.to_string().contains("alarm")).await;
+    due.extend(talk(&world, user, "still blocked", 3).await);
+    let (status, ready) = world.ingress.ready().await;
+    assert_eq!((status, &ready["dependencies"]["broker"]["state"]), (200, &"blocked".into()));
+    world.wait_metric("tgw_spool_records", &[("what", "updates")], 3.0).await;
+    assert!(world.metric("tgw_spool_bytes", &[]).await > 0.0);
     rabbit.unblock();
-    world.ingress.wait_ready_is(200).await;
-    post_until_taken(&world, &Update::text(user, "after")).await;
-    let last =
-        || async { world.conversation.bodies().iter().any(|body| body["message"] == "after").then_some(()) };
-    wait_for("the update after the alarm is handled", LONG, last).await;
+    due.extend(talk(&world, user, "after", 2).await);
+    reads(&world, user, &due).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_hangs_is_a_503_in_time() {
-    let rabbit = Rabbit::shared().await;
-    let proxy = Proxy::to(rabbit.address()).await;
-    let world = world_on(&proxy.before(rabbit.url(), rabbit.address())).await;
-    let update = Update::text(world.user(), "hello");
-    proxy.freeze();
-    assert_turned_away(&world.post_bytes(update.bytes()).await);
-    proxy.resume();
-    post_until_taken(&world, &update).await;
-    world.conversation.wait_for(1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cut_connection_is_rebuilt_and_nothing_is_handled_twice() {
+async fn while_the_broker_hangs_updates_are_taken_in_time_and_in_order() {
     let rabbit = Rabbit::shared().await;
     let proxy = Proxy::to(rabbit.address()).await;
     let world = world_on(&proxy.before(rabbit.url(), rabbit.address())).await;
     world.conversation.echo();
     let user = world.user();
+    let mut due = talk(&world, user, "before", 1).await;
+    proxy.freeze();
+    due.extend(talk(&world, user, "hanging", 5).await);
+    proxy.resume();
+    due.extend(talk(&world, user, "after", 2).await);
+    reads(&world, user, &due).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_broker_keeps_nobody_waiting() {
+    let rabbit = Rabbit::shared().await;
+    let proxy = Proxy::to(rabbit.address()).await;
+    let world = world_on(&proxy.before(rabbit.url(), rabbit.address())).await;
+    world.conversation.echo();
+    let user = world.user();
+    proxy.delay(Direction::Back, Duration::from_millis(700));
+    let mut due = talk(&world, user, "slow", 6).await;
+    proxy.delay(Direction::Back, Duration::ZERO);
+    due.extend(talk(&world, user, "well", 1).await);
+    reads(&world, user, &due).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_broker_refuses_waits_and_nothing_overtakes_it() {
+    let mut rabbit = Rabbit::private().await;
+    let mut world = world_on(rabbit.url()).without_worker().await;
+    world.conversation.echo();
+    let user = world.user();
+    // A queue with a message in it refuses the next (a nack), and takes it again when that is gone.
+    let policy = r#"{"max-length":1,"overflow":"reject-publish"}"#;
+    rabbit.control(&["set_policy", "--apply-to", "queues", "full", r"\.p\.", policy]);
+    let due = talk(&world, user, "refused", 6).await;
+    world.wait_metric("tgw_spool_records", &[("what", "updates")], 3.0).await;
+    world.worker = Some(world.add_worker().await);
+    reads(&world, user, &due).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_is_rebuilt_and_nothing_is_lost_or_handled_twice() {
+    let rabbit = Rabbit::shared().await;
+    let proxy = Proxy::to(rabbit.address()).await;
+    let world = world_on(&proxy.before(rabbit.url(), rabbit.address())).await;
+    world.conversation.echo();
+    let user = world.user();
+    let mut due = Vec::new();
     for round in 0..3 {
-        let update = Update::text(user, &format!("round {round}"));
-        post_until_taken(&world, &update).await;
-        world.telegram.wait_texts(user, round + 1).await;
+        due.extend(talk(&world, user, &format!("round {round} up"), 2).await);
         proxy.cut();
-        assert_turned_away(&world.post_bytes(Update::text(user, "lost").bytes()).await);
+        due.extend(talk(&world, user, &format!("round {round} cut"), 3).await);
         proxy.resume();
     }
-    assert_eq!(world.telegram.texts(user), ["echo: round 0", "echo: round 1", "echo: round 2"]);
+    reads(&world, user, &due).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_deleted_under_load_is_made_again_and_only_its_content_is_gone() {
+    let mut rabbit = Rabbit::private().await;
+    let world = world_on(rabbit.url()).await;
+    world.conversation.echo();
+    let user = world.user();
+    let due = talk(&world, user, "before", 1).await;
+    reads(&world, user, &due).await;
+    for partition in 0..4 {
+        rabbit.control(&["delete_queue", &format!("{}.p.{partition}", world.prefix)]);
+    }
+    let mut due = due;
+    due.extend(talk(&world, user, "after", 4).await);
+    reads(&world, user, &due).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_comes_back_empty_gets_its_topology_again() {
+    let mut rabbit = Rabbit::private().await;
+    let world = world_on(rabbit.url()).await;
+    world.conversation.echo();
+    let user = world.user();
+    let mut due = talk(&world, user, "before", 1).await;
+    reads(&world, user, &due).await;
+    rabbit.control(&["stop_app"]);
+    due.extend(talk(&world, user, "away", 3).await);
+    rabbit.control(&["reset"]);
+    rabbit.control(&["start_app"]);
+    due.extend(talk(&world, user, "after", 2).await);
+    reads(&world, user, &due).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_the_broker_closes_is_opened_again() {
+    let rabbit = Rabbit::private().await;
+    let world = world_on(rabbit.url()).await;
+    world.conversation.echo();
+    let user = world.user();
+    let mut due = talk(&world, user, "before", 1).await;
+    // Publishing to an exchange that is gone closes the channel with a 404.
+    rabbit.delete_exchange(&format!("{}.updates", world.prefix)).await;
+    due.extend(talk(&world, user, "after", 4).await);
+    reads(&world, user, &due).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,4 +210,9 @@ async fn a_worker_with_another_number_of_partitions_ends_with_2_and_an_ingress_i
     let ready = ingress.wait_ready_is(503).await;
     ingress.wait_log("PARTITIONS disagrees", |line| line.to_string().contains("PARTITIONS")).await;
     assert!(ready.is_object());
+    // Somebody who posts all the same is not turned away.
+    let posted = post_to(&ingress, Some(&world.secret), Update::text(world.user(), "hello").bytes()).await;
+    assert_eq!(posted.status, 200);
+    let spooled = || async { (ingress.metrics().await.sum("tgw_spool_records", &[]) > 0.0).then_some(()) };
+    wait_for("it is in the spool", LONG, spooled).await;
 }

@@ -10,6 +10,10 @@ mod letter;
 pub mod rabbitmq;
 pub(crate) mod record;
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +48,44 @@ pub enum Publisher {
     Embedded(embedded::Publisher),
 }
 
+/// A publish under way: ends when the update is on disk at the broker, or is known not to be. Dropping it takes
+/// the update back only if it is not on its way yet.
+pub enum Publishing {
+    RabbitMq(rabbitmq::Publishing),
+    Embedded(Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>),
+}
+
+impl Future for Publishing {
+    type Output = Result<(), PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::RabbitMq(publishing) => Pin::new(publishing).poll(context),
+            Self::Embedded(publishing) => publishing.as_mut().poll(context),
+        }
+    }
+}
+
 impl Publisher {
+    /// Whether it is worth trying: false while it is known that the broker takes nothing.
+    pub fn takes(&self) -> bool {
+        match self {
+            Self::RabbitMq(queue) => queue.takes(),
+            Self::Embedded(_) => true,
+        }
+    }
+
+    /// Begins to publish an update.
+    pub fn begin(&self, envelope: &Envelope) -> Publishing {
+        match self {
+            Self::RabbitMq(queue) => Publishing::RabbitMq(queue.begin(envelope)),
+            Self::Embedded(queue) => {
+                let (queue, envelope) = (queue.clone(), envelope.clone());
+                Publishing::Embedded(Box::pin(async move { queue.publish(&envelope).await }))
+            }
+        }
+    }
+
     /// Returns when the update is on disk at the broker. Dropping the future does not take it back.
     pub async fn publish(&self, envelope: &Envelope) -> Result<(), PublishError> {
         match self {

@@ -22,6 +22,23 @@ pub fn seconds(values: &Values, name: &str, range: RangeInclusive<f64>) -> Resul
     values.parse(name, &expected, read).map(Duration::from_secs_f64)
 }
 
+/// A number of bytes: `1000000`, `512 MiB`.
+pub fn bytes(values: &Values, name: &str) -> Result<u64, SettingError> {
+    values.parse(name, "a number of bytes, such as 1000000, 512 MiB or 2 GiB", |text| {
+        let text = text.trim();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "kib" => 1 << 10,
+            "mib" => 1 << 20,
+            "gib" => 1 << 30,
+            _ => return None,
+        };
+        number.parse::<u64>().ok()?.checked_mul(factor)
+    })
+}
+
 /// An address to listen on.
 pub fn address(values: &Values, name: &str, default: &str) -> Result<SocketAddr, SettingError> {
     let expected = "an address and a port, such as 0.0.0.0:8000";

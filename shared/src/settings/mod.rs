@@ -11,7 +11,7 @@ use std::fmt;
 use clap::{Arg, ArgMatches, Command};
 
 pub use catalogue::{ALL, Setting, Taker, find};
-pub use common::{LogFormat, Logs, address, http_url, seconds, token, whole};
+pub use common::{LogFormat, Logs, address, bytes, http_url, seconds, token, whole};
 
 /// A setting that can't be used, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,6 +218,17 @@ mod tests {
         assert_eq!(error.to_string(), r#"PARTITIONS is "abc", but must be a whole number from 1 to 1024"#);
         let error = seconds(&values("ACCEPT_DEADLINE", "-1"), "ACCEPT_DEADLINE", 0.01..=50.0).unwrap_err();
         assert!(error.to_string().starts_with(r#"ACCEPT_DEADLINE is "-1", but must be"#), "{error}");
+    }
+
+    #[test]
+    fn bytes_may_have_a_unit() {
+        let read = |text: &str| bytes(&values("SPOOL_MAX_BYTES", text), "SPOOL_MAX_BYTES").ok();
+        let read: Vec<_> = ["0", "1000", "2 KiB", "512MiB", "1GiB"].map(read).to_vec();
+        assert_eq!(read, [Some(0), Some(1000), Some(2048), Some(512 << 20), Some(1 << 30)]);
+        let bad = ["", "-1", "1.5 GiB", "GiB", "1 GB", "99999999999999999999", "99999999999 GiB"];
+        for text in bad {
+            assert_eq!(bytes(&values("SPOOL_MAX_BYTES", text), "SPOOL_MAX_BYTES").ok(), None, "{text}");
+        }
     }
 
     #[test]

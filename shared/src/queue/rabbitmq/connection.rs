@@ -9,13 +9,16 @@ use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 
 use super::topology::{self, TopologyError};
-use super::{Link, Settings};
+use super::{Link, Need, Settings};
 use crate::events;
 use crate::readiness::Readiness;
 use crate::retry::Backoff;
 
 /// A try to connect takes no longer than this; a host that swallows packets would else hold it for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest wait between two tries, but for its jitter. The spool's patience with other ingresses counts on it.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A link's end that lapin does not announce (a channel closed by the broker) is found within this.
 const LOOK: Duration = Duration::from_millis(250);
@@ -25,14 +28,16 @@ pub(super) struct Teller {
     pub role: &'static str,
     pub link: watch::Sender<Link>,
     pub readiness: Readiness,
+    pub need: Need,
 }
 
 impl Teller {
     pub fn tell(&self, link: Link) {
+        let may = self.need == Need::May;
         let (word, serves) = match link {
-            Link::Away => ("away", false),
+            Link::Away => ("away", may),
             Link::Up => ("up", true),
-            Link::Blocked => ("blocked", false),
+            Link::Blocked => ("blocked", may),
             Link::Disagrees(_) => ("PARTITIONS disagrees", false),
         };
         self.readiness.set(self.role, word, serves);
@@ -49,12 +54,12 @@ pub(super) async fn supervise<F>(
 ) where
     F: Future<Output = String>,
 {
-    let mut waits = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-    let mut tries = 0;
+    let fresh = || Backoff::new(Duration::from_millis(100), RETRY);
+    let (mut waits, mut tries) = (fresh(), 0);
     while !teller.link.is_closed() {
         match connect(&settings, teller.role).await {
             Ok(connection) => {
-                (tries, waits) = (0, Backoff::new(Duration::from_millis(100), Duration::from_secs(2)));
+                (tries, waits) = (0, fresh());
                 serve_one(connection, &teller, &mut serve).await;
             }
             Err(ConnectError::Topology(TopologyError::Partitions { broker })) => {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Teller, supervise};
 use super::lease::{Held, Lease, Place};
 use super::topology::{PATIENCE, declare_partition};
-use super::{Link, Settings, wire};
+use super::{Link, Need, Settings, wire};
 use crate::events;
 use crate::queue::{self, Claim, ClaimError, Delivery, PublishError};
 use crate::readiness::Readiness;
@@ -42,7 +42,7 @@ pub struct Consumer {
 pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str) -> Consumer {
     let (link_in, link) = watch::channel(Link::Away);
     let (connection_in, connection) = watch::channel(None);
-    let teller = Teller { role, link: link_in, readiness };
+    let teller = Teller { role, link: link_in, readiness, need: Need::Must };
     teller.tell(Link::Away);
     let serve = move |connection: Arc<Connection>| {
         let connection_in = connection_in.clone();

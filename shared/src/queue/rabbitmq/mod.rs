@@ -6,6 +6,7 @@
 
 mod connection;
 mod consumer;
+mod fanout;
 mod lease;
 mod publisher;
 mod topology;
@@ -14,7 +15,8 @@ mod wire;
 use std::sync::Arc;
 
 pub use consumer::{Consumer, Hold, Receipt};
-pub use publisher::Publisher;
+pub use fanout::{Fanout, Generation, Heard};
+pub use publisher::{Publisher, Publishing};
 
 use crate::readiness::Readiness;
 use crate::settings::{SettingError, Values, whole};
@@ -66,10 +68,29 @@ pub enum Link {
     Disagrees(Arc<str>),
 }
 
+/// Whether a process can do its work while a link is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Must,
+    /// It has a spool.
+    May,
+}
+
 /// Begins to publish; the supervisor ends when the last clone is dropped. `role` is the connection's name
 /// on the broker, in `/ready` and in the metrics.
 pub fn publisher(settings: Settings, readiness: Readiness, role: &'static str) -> Publisher {
-    publisher::start(settings, readiness, role)
+    publisher::start(settings, publisher::Role { name: role, readiness, need: Need::Must }, None)
+}
+
+/// The same for an ingress with a spool: ready without the broker, and in touch with the other ingresses.
+pub fn spooled_publisher(
+    settings: Settings,
+    readiness: Readiness,
+    role: &'static str,
+) -> (Publisher, Fanout) {
+    let (fanout, relay) = fanout::pair(settings.spools_exchange());
+    let role = publisher::Role { name: role, readiness, need: Need::May };
+    (publisher::start(settings, role, Some(relay)), fanout)
 }
 
 /// Begins to consume; the supervisor ends when the last clone is dropped.

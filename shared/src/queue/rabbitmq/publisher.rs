@@ -6,7 +6,9 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::{FutureExt as _, select_all};
@@ -17,7 +19,8 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::connection::{Teller, supervise};
-use super::{Link, Settings, wire};
+use super::fanout::Relay;
+use super::{Link, Need, Settings, wire};
 use crate::events;
 use crate::queue::{Envelope, Letter, PublishError};
 use crate::readiness::Readiness;
@@ -45,23 +48,37 @@ pub struct Publisher {
     exchange: ShortString,
 }
 
-pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str) -> Publisher {
+/// Who publishes.
+pub(super) struct Role {
+    pub name: &'static str,
+    pub readiness: Readiness,
+    pub need: Need,
+}
+
+pub(super) fn start(settings: Settings, role: Role, relay: Option<Relay>) -> Publisher {
     let (link_in, link) = watch::channel(Link::Away);
     let (owners, inboxes): (Vec<_>, Vec<_>) = (0..CHANNELS).map(|_| mpsc::channel(WAITING)).unzip();
     let inboxes: Arc<[Mutex<mpsc::Receiver<Job>>]> = inboxes.into_iter().map(Mutex::new).collect();
-    let teller = Teller { role, link: link_in, readiness };
+    let Role { name, readiness, need } = role;
+    let teller = Teller { role: name, link: link_in, readiness, need };
     teller.tell(Link::Away);
-    tokio::spawn(supervise(settings.clone(), teller, move |connection| serve(connection, inboxes.clone())));
+    tokio::spawn(supervise(settings.clone(), teller, move |connection| {
+        serve(connection, inboxes.clone(), relay.clone())
+    }));
     let exchange = settings.exchange().into();
     Publisher { owners: owners.into(), link, settings: Arc::new(settings), exchange }
 }
 
 impl Publisher {
-    pub async fn publish(&self, envelope: &Envelope) -> Result<(), PublishError> {
+    pub fn begin(&self, envelope: &Envelope) -> Publishing {
         let partition = envelope.partition(self.settings.partitions);
         let properties = wire::envelope_properties(envelope);
         let key = partition.to_string().into();
-        self.send(usize::from(partition), self.exchange.clone(), key, properties, envelope.body.clone()).await
+        self.send(usize::from(partition), self.exchange.clone(), key, properties, envelope.body.clone())
+    }
+
+    pub async fn publish(&self, envelope: &Envelope) -> Result<(), PublishError> {
+        self.begin(envelope).await
     }
 
     pub async fn bury(&self, letter: &Letter) -> Result<(), PublishError> {
@@ -69,34 +86,66 @@ impl Publisher {
         self.send(0, "".into(), key, wire::letter_properties(letter), wire::letter_body(letter)).await
     }
 
+    /// Whether the broker is there and takes messages, as far as is known.
+    pub fn takes(&self) -> bool {
+        *self.link.borrow() == Link::Up
+    }
+
     /// What the link is, and each change of it.
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.clone()
     }
 
-    async fn send(
+    fn send(
         &self,
         owner: usize,
         exchange: ShortString,
         routing_key: ShortString,
         properties: BasicProperties,
         body: Bytes,
-    ) -> Result<(), PublishError> {
+    ) -> Publishing {
         match *self.link.borrow() {
             Link::Up => {}
-            Link::Blocked => return Err(PublishError::Blocked),
-            Link::Away | Link::Disagrees(_) => return Err(PublishError::Away),
+            Link::Blocked => return Publishing::Not(Some(PublishError::Blocked)),
+            Link::Away | Link::Disagrees(_) => return Publishing::Not(Some(PublishError::Away)),
         }
         let (reply, answer) = oneshot::channel();
         let job = Job { exchange, routing_key, properties, body, reply };
-        self.owners[owner % CHANNELS].try_send(job).map_err(|_| PublishError::Blocked)?;
-        // The owner drops the reply only with its connection.
-        answer.await.unwrap_or(Err(PublishError::Away))
+        match self.owners[owner % CHANNELS].try_send(job) {
+            Ok(()) => Publishing::Begun(answer),
+            Err(_) => Publishing::Not(Some(PublishError::Blocked)),
+        }
     }
 }
 
-/// Runs an owner per channel until one of them fails; then all end, and what waited is told so.
-async fn serve(connection: Arc<Connection>, inboxes: Arc<[Mutex<mpsc::Receiver<Job>>]>) -> String {
+/// A message on its way. What was begun and is dropped is not published, unless it is on the wire already.
+pub enum Publishing {
+    Begun(oneshot::Receiver<Result<(), PublishError>>),
+    /// It was never begun.
+    Not(Option<PublishError>),
+}
+
+impl Future for Publishing {
+    type Output = Result<(), PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            // The owner drops the reply only with its connection.
+            Self::Begun(answer) => {
+                Pin::new(answer).poll(context).map(|answer| answer.unwrap_or(Err(PublishError::Away)))
+            }
+            Self::Not(why) => Poll::Ready(Err(why.take().unwrap_or(PublishError::Away))),
+        }
+    }
+}
+
+/// Runs an owner per channel until one of them fails, or the relay of words; then all end, and what waited is
+/// told so.
+async fn serve(
+    connection: Arc<Connection>,
+    inboxes: Arc<[Mutex<mpsc::Receiver<Job>>]>,
+    relay: Option<Relay>,
+) -> String {
     let mut owners = Vec::with_capacity(CHANNELS);
     for inbox in inboxes.iter() {
         match open_channel(&connection).await {
@@ -104,7 +153,16 @@ async fn serve(connection: Arc<Connection>, inboxes: Arc<[Mutex<mpsc::Receiver<J
             Err(error) => return error.to_string(),
         }
     }
-    let (error, ..) = select_all(owners).await;
+    let relaying = async {
+        match &relay {
+            Some(relay) => relay.serve(&connection).await,
+            None => std::future::pending().await,
+        }
+    };
+    let error = tokio::select! {
+        (error, ..) = select_all(owners) => error,
+        error = relaying => error,
+    };
     for inbox in inboxes.iter() {
         if let Ok(mut inbox) = inbox.try_lock() {
             while inbox.try_recv().is_ok() {}

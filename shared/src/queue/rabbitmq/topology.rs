@@ -26,6 +26,10 @@ impl Settings {
         format!("{}.updates", self.prefix)
     }
 
+    pub(super) fn spools_exchange(&self) -> String {
+        format!("{}.spools", self.prefix)
+    }
+
     pub(super) fn partition_queue(&self, partition: u16) -> String {
         format!("{}.p.{partition}", self.prefix)
     }

@@ -1,0 +1,206 @@
+//! What the other ingresses hold, as they announce it. Pure: the announcer tells it what it heard and when.
+//!
+//! Ingresses that lost the broker together come back at different moments, and each may hold updates of the
+//! same chats. So each announces the lowest update_id of every bucket that it holds, and publishes its own only
+//! up to the lowest of the others': all spools are drained as one, in update_id order.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// One that was not heard for so long is not waited for (design 4).
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// One that was there before the broker went away is waited for so long after it came back: the longest wait
+/// between two tries to connect, and the declarations after it.
+const RETURN: Duration = Duration::from_secs(3);
+
+/// The version of what ingresses tell each other. A reader ignores a newer one, and so waits for nobody.
+const VERSION: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Announcement {
+    v: u32,
+    /// This process's name.
+    from: String,
+    /// (bucket, lowest update_id) of every bucket that it holds.
+    heads: Vec<(u16, u64)>,
+    /// It is its last word.
+    #[serde(default)]
+    bye: bool,
+}
+
+impl Announcement {
+    pub fn new(from: String, heads: Vec<(u16, u64)>, bye: bool) -> Self {
+        Self { v: VERSION, from, heads, bye }
+    }
+}
+
+struct Peer {
+    /// Not waited for after this.
+    until: Instant,
+    /// It was heard on this connection.
+    is_back: bool,
+    heads: Vec<(u16, u64)>,
+}
+
+#[derive(Default)]
+pub(super) struct Peers {
+    name: String,
+    others: HashMap<String, Peer>,
+    /// Before this it is not known who is there: none while there is no connection.
+    known_from: Option<Instant>,
+    was_connected: bool,
+}
+
+impl Peers {
+    pub fn new(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    pub fn connected(&mut self, now: Instant) {
+        // Who else is there only time tells, the first time; later those of before are waited for by name.
+        let wait = if self.was_connected { Duration::ZERO } else { SILENCE };
+        self.known_from = Some(now + wait);
+        self.was_connected = true;
+        self.others.values_mut().for_each(|peer| peer.until = now + RETURN);
+    }
+
+    pub fn disconnected(&mut self) {
+        self.known_from = None;
+        self.others.values_mut().for_each(|peer| peer.is_back = false);
+    }
+
+    /// True if it was another ingress's.
+    pub fn heard(&mut self, now: Instant, bytes: &[u8]) -> bool {
+        let Ok(Announcement { v: VERSION, from, heads, bye }) = serde_json::from_slice(bytes) else {
+            return false;
+        };
+        if from == self.name {
+            return false;
+        }
+        if bye {
+            self.others.remove(&from);
+        } else {
+            self.others.insert(from, Peer { until: now + SILENCE, is_back: true, heads });
+        }
+        true
+    }
+
+    /// Forgets who was silent for too long.
+    pub fn tick(&mut self, now: Instant) {
+        if self.known_from.is_some() {
+            self.others.retain(|_, peer| now < peer.until);
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.others.len()
+    }
+
+    /// Whether all who may hold something were heard.
+    pub fn settled(&self, now: Instant) -> bool {
+        self.known_from.is_some_and(|from| now >= from) && self.all_back()
+    }
+
+    /// One of those who were there before the connection was lost was not heard yet: until then older updates
+    /// than a new one may be in its spool.
+    pub fn are_awaited(&self) -> bool {
+        !self.all_back()
+    }
+
+    fn all_back(&self) -> bool {
+        self.others.values().all(|peer| peer.is_back)
+    }
+
+    /// The lowest update_id of each bucket that any other holds.
+    pub fn heads(&self) -> HashMap<u16, u64> {
+        let mut lowest = HashMap::new();
+        for (bucket, head) in self.others.values().flat_map(|peer| &peer.heads) {
+            lowest.entry(*bucket).and_modify(|low: &mut u64| *low = (*low).min(*head)).or_insert(*head);
+        }
+        lowest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(from: &str, heads: &[(u16, u64)]) -> Vec<u8> {
+        serde_json::to_vec(&Announcement::new(from.to_owned(), heads.to_vec(), false)).unwrap()
+    }
+
+    fn second(start: Instant, seconds: f64) -> Instant {
+        start + Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn the_lowest_of_all_others_counts() {
+        let (mut peers, now) = (Peers::new("me".to_owned()), Instant::now());
+        peers.connected(now);
+        assert!(peers.heard(now, &says("a", &[(1, 10), (2, 20)])));
+        assert!(peers.heard(now, &says("b", &[(1, 9), (3, 30)])));
+        assert!(!peers.heard(now, &says("me", &[(1, 1)])), "its own words come back to it");
+        assert!(!peers.heard(now, br#"{"v":2,"from":"c","heads":[[1,0]]}"#));
+        assert_eq!(peers.heads(), HashMap::from([(1, 9), (2, 20), (3, 30)]));
+        peers.heard(now, &says("b", &[]));
+        assert_eq!(peers.heads(), HashMap::from([(1, 10), (2, 20)]));
+    }
+
+    #[test]
+    fn one_that_is_silent_is_not_waited_for_and_one_that_says_goodbye_not_at_all() {
+        let (mut peers, start) = (Peers::new("me".to_owned()), Instant::now());
+        peers.connected(start);
+        peers.heard(start, &says("a", &[(1, 1)]));
+        peers.heard(start, &says("b", &[(2, 2)]));
+        let bye = Announcement::new("b".to_owned(), Vec::new(), true);
+        peers.heard(start, &serde_json::to_vec(&bye).unwrap());
+        peers.tick(second(start, 1.9));
+        assert_eq!(peers.heads(), HashMap::from([(1, 1)]));
+        peers.tick(second(start, 2.1));
+        assert!(peers.heads().is_empty() && peers.count() == 0);
+    }
+
+    #[test]
+    fn after_the_first_connection_it_takes_a_while_to_know_who_is_there() {
+        let (mut peers, start) = (Peers::new("me".to_owned()), Instant::now());
+        assert!(!peers.settled(start));
+        peers.connected(start);
+        assert!(!peers.settled(second(start, 1.9)) && peers.settled(second(start, 2.1)));
+        assert!(!peers.are_awaited(), "nobody is known, so new updates need not wait");
+    }
+
+    #[test]
+    fn those_who_were_there_are_waited_for_when_the_broker_is_back() {
+        let (mut peers, start) = (Peers::new("me".to_owned()), Instant::now());
+        peers.connected(start);
+        peers.heard(start, &says("a", &[]));
+        peers.heard(start, &says("b", &[]));
+        peers.disconnected();
+        assert!(!peers.settled(second(start, 60.0)));
+        let back = second(start, 60.0);
+        peers.tick(back);
+        peers.connected(back);
+        assert!(!peers.settled(back) && peers.are_awaited());
+        peers.heard(back, &says("a", &[(1, 5)]));
+        assert!(!peers.settled(second(back, 2.9)), "b may hold something older");
+        peers.heard(second(back, 1.0), &says("a", &[(1, 5)]));
+        peers.tick(second(back, 2.95));
+        assert!(!peers.settled(second(back, 2.95)));
+        peers.heard(second(back, 2.9), &says("a", &[(1, 5)]));
+        peers.tick(second(back, 3.1));
+        assert!(peers.settled(second(back, 3.1)) && !peers.are_awaited());
+        assert_eq!(peers.heads(), HashMap::from([(1, 5)]));
+    }
+
+    #[test]
+    fn alone_one_begins_at_once_when_the_broker_is_back() {
+        let (mut peers, start) = (Peers::new("me".to_owned()), Instant::now());
+        peers.connected(start);
+        peers.disconnected();
+        peers.connected(second(start, 60.0));
+        assert!(peers.settled(second(start, 60.0)) && !peers.are_awaited());
+    }
+}
