@@ -1,8 +1,9 @@
 //! What can still be read of a damaged file goes into the new one. Best effort: from each table's first
 //! entry up to the damage, and from its last entry down to it. The damaged file is only read.
 //!
-//! This reaches files that were closed well and damaged since; one that a crash left behind as well has no
-//! whole commit, and redb does not open it at all. Which tables are worth saving each kind of file knows.
+//! This reaches files that were closed well and damaged since; one that a crash left behind as well may have no
+//! whole commit, and redb does not open it at all: then there are just its bytes to look at. What is worth saving
+//! each kind of file knows.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -15,17 +16,19 @@ use redb::{
 use super::Kind;
 
 pub(crate) struct Salvage<'a> {
-    from: &'a ReadTransaction,
-    to: &'a WriteTransaction,
+    /// The damaged file.
+    pub path: &'a Path,
+    /// None where redb can't open it.
+    from: Option<&'a ReadTransaction>,
+    /// The new file.
+    pub to: &'a WriteTransaction,
 }
 
 /// Returns how many entries were saved; an error is the new file's.
 pub(super) fn salvage(damaged: &Path, new: &redb::Database, kind: Kind) -> Result<u64, redb::Error> {
-    let Some(from) = tried(|| ReadOnlyDatabase::open(damaged).ok()?.begin_read().ok()) else {
-        return Ok(0);
-    };
+    let from = tried(|| ReadOnlyDatabase::open(damaged).ok()?.begin_read().ok());
     let to = new.begin_write()?;
-    let saved = (kind.salvage)(&Salvage { from: &from, to: &to })?;
+    let saved = (kind.salvage)(&Salvage { path: damaged, from: from.as_ref(), to: &to })?;
     to.commit()?;
     Ok(saved)
 }
@@ -41,7 +44,7 @@ impl Salvage<'_> {
         K: Key + 'static,
         V: Value + 'static,
     {
-        let Some(from) = tried(|| self.from.open_table(table).ok()) else {
+        let Some(from) = self.from.and_then(|from| tried(|| from.open_table(table).ok())) else {
             return Ok(0);
         };
         let mut to = self.to.open_table(table)?;

@@ -48,6 +48,16 @@ pub(crate) fn to_update(record: Bytes) -> Result<Envelope, Bytes> {
     }
 }
 
+/// Where the body begins of the update whose record may begin with these bytes. Quick: it is asked of every
+/// byte of a damaged file.
+pub(crate) fn looks_like_an_update(bytes: &[u8]) -> Option<usize> {
+    let head =
+        bytes.get(PREFIX..).filter(|head| bytes[0] == VERSION && head.starts_with(b"{\"update_id\":"))?;
+    let length = bytes.get(1 + SUM..PREFIX)?.first_chunk::<LENGTH>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    (length <= head.len()).then_some(PREFIX + length)
+}
+
 pub(crate) fn to_letter(record: Bytes) -> Option<Letter> {
     let (head, mut body) = unframe(&record)?;
     let OwnedLetterHead { letter, rest } = serde_json::from_slice(&head).ok()?;

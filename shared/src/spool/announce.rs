@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::events;
+use super::inner::Inner;
 use super::peers::{Announcement, Peers};
-use super::{Inner, events};
 use crate::queue::rabbitmq::{Fanout, Generation, Heard};
 
 /// How often an ingress that holds something says so (design 4).

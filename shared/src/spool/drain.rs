@@ -12,8 +12,9 @@ use futures_util::future::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
+use super::inner::Inner;
 use super::table::{self, Page};
-use super::{BUCKETS, Inner, Spool, events};
+use super::{BUCKETS, Spool, events};
 use crate::queue::{Letter, PublishError, Publisher, record};
 
 /// Records of a bucket that are read at a time. They are removed together, so this is what a crash has

@@ -6,36 +6,34 @@
 //! kept per chat, and a bucket is the smallest part of that which costs nothing to keep in mind. While a bucket
 //! holds a record, here or in another ingress's spool, newer updates go behind it; all others go their way.
 //!
-//! `table` is what one transaction does, `index` what is known in memory, `drain` brings records to the broker,
-//! `peers` and `announce` are about the other ingresses.
+//! `table` is what one transaction does, `index` what is known in memory, `inner` keeps both in step, `drain`
+//! brings records to the broker, `peers` and `announce` are about the other ingresses, and `scan` finds what a
+//! damaged file still holds.
 
 mod announce;
 mod drain;
 mod events;
 mod index;
+mod inner;
 mod peers;
+mod scan;
 mod table;
 mod tend;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::database::{Database, DatabaseError, Kind};
-use crate::queue::rabbitmq::Generation;
 use crate::queue::{Envelope, Letter, Publishing, record};
-use index::Index;
+use inner::{Inner, Room, unwritable};
 use table::Head;
 
 pub use tend::{Tended, tend};
 
 /// Buckets of a spool. Changing this makes every spool on a disk unreadable.
 const BUCKETS: u16 = 1024;
-
-/// Writes at once. With the disk well a handful is enough; with a disk that hangs this is the bound (I5).
-const WRITES: usize = 2048;
 
 /// The file of a spool.
 pub const FILE: Kind = Kind { name: "spool.redb", cache: 4 * 1024 * 1024, salvage: table::salvage };
@@ -65,61 +63,11 @@ pub struct Status {
 #[derive(Clone)]
 pub struct Spool(Arc<Inner>);
 
-struct Inner {
-    database: Database,
-    index: Index,
-    limit: u64,
-    bytes: AtomicU64,
-    updates: AtomicU64,
-    letters: AtomicU64,
-    next_letter: AtomicU64,
-    writes: Arc<Semaphore>,
-    /// The last write failed.
-    failing: AtomicBool,
-    /// The last record had no room, and nothing was removed since.
-    full: AtomicBool,
-    /// A confirm is overdue: whoever comes now need not wait for another one.
-    doubt: AtomicBool,
-    /// Another ingress is not back yet, and may hold something older.
-    awaits: AtomicBool,
-    /// All that others hold is known: draining may begin.
-    settled: AtomicBool,
-    /// The connection on which others are heard, and the one that was drawn conclusions from.
-    generation: OnceLock<watch::Receiver<Generation>>,
-    concluded: AtomicU64,
-    /// Something changed that the drain or the announcer may have waited for.
-    changed: Notify,
-    announce: Notify,
-    /// Writes outlive the request that asked for them, so they don't run where the request does.
-    runtime: Handle,
-}
-
 impl Spool {
     /// Opens the spool in `database`, and reads all of it once. `limit` is `SPOOL_MAX_BYTES`. Must be called on
     /// the runtime that lives as long as the process.
     pub async fn open(database: &Database, limit: u64) -> Result<Self, DatabaseError> {
-        database.write(table::create).await?;
-        let found = database.read(table::contents).await?;
-        let inner = Inner {
-            database: database.clone(),
-            index: Index::new(&found.heads),
-            limit,
-            bytes: AtomicU64::new(found.bytes),
-            updates: AtomicU64::new(found.updates),
-            letters: AtomicU64::new(found.letters),
-            next_letter: AtomicU64::new(found.next_letter),
-            writes: Arc::new(Semaphore::new(WRITES)),
-            failing: AtomicBool::new(false),
-            full: AtomicBool::new(false),
-            doubt: AtomicBool::new(false),
-            awaits: AtomicBool::new(false),
-            settled: AtomicBool::new(true),
-            generation: OnceLock::new(),
-            concluded: AtomicU64::new(0),
-            changed: Notify::new(),
-            announce: Notify::new(),
-            runtime: Handle::current(),
-        };
+        let inner = Inner::open(database, limit).await?;
         let spool = Self(Arc::new(inner));
         events::opened(&spool.status());
         Ok(spool)
@@ -205,151 +153,6 @@ impl Spool {
         let waits = |_| SpoolError::Disk("as much waits for it as may wait".to_owned());
         Arc::clone(&self.0.writes).try_acquire_owned().map_err(waits)
     }
-}
-
-impl Inner {
-    async fn write(
-        self: &Arc<Self>,
-        key: (u16, u64),
-        head: Head,
-        record: Vec<u8>,
-        room: Room,
-    ) -> Result<(), SpoolError> {
-        let inner = Arc::clone(self);
-        let write = self.database.write_then(
-            move |txn| table::insert(txn, key, &record),
-            // On the writer's thread, so that the index changes in the order of the commits.
-            move |is_new| {
-                if *is_new {
-                    room.keep();
-                    inner.updates.fetch_add(1, Ordering::Relaxed);
-                    inner.index.stored(key.0, head);
-                    events::stored();
-                }
-            },
-        );
-        let outcome = write.await.map(drop).map_err(unwritable);
-        self.changed.notify_one();
-        self.announce.notify_one();
-        outcome
-    }
-
-    async fn write_letter(self: &Arc<Self>, record: Vec<u8>, room: Room) -> Result<(), SpoolError> {
-        let (writing, written) = (Arc::clone(self), Arc::clone(self));
-        let write = self.database.write_then(
-            move |txn| {
-                let sequence = writing.next_letter.fetch_add(1, Ordering::Relaxed);
-                table::insert_letter(txn, sequence, &record)
-            },
-            move |()| {
-                room.keep();
-                written.letters.fetch_add(1, Ordering::Relaxed);
-                events::stored();
-            },
-        );
-        let outcome = write.await.map_err(unwritable);
-        self.changed.notify_one();
-        outcome
-    }
-
-    /// Waits for a publish that was begun before its update was spooled.
-    async fn resolve(self: &Arc<Self>, key: (u16, u64), late: Publishing) {
-        let confirmed = late.await.is_ok();
-        self.doubt.store(false, Ordering::Relaxed);
-        // If the record can't be removed it is drained once more, and found to have been seen.
-        if confirmed && self.remove(key.0, vec![key.1]).await.is_ok() {
-            events::drained(1);
-        }
-        self.index.resolved(key.0);
-        self.changed.notify_one();
-    }
-
-    /// Takes records out, and learns what is the bucket's lowest now.
-    async fn remove(self: &Arc<Self>, bucket: u16, ids: Vec<u64>) -> Result<(), DatabaseError> {
-        let inner = Arc::clone(self);
-        let remove = self.database.write_then(
-            move |txn| table::remove(txn, bucket, &ids),
-            move |removed| {
-                inner.index.removed(bucket, removed);
-                subtract(&inner.updates, removed.records);
-                inner.freed(removed.bytes);
-            },
-        );
-        let outcome = remove.await.map(drop);
-        self.announce.notify_one();
-        outcome
-    }
-
-    async fn remove_letters(self: &Arc<Self>, sequences: Vec<u64>) -> Result<(), DatabaseError> {
-        let inner = Arc::clone(self);
-        let remove = self.database.write_then(
-            move |txn| table::remove_letters(txn, &sequences),
-            move |removed| {
-                subtract(&inner.letters, removed.records);
-                inner.freed(removed.bytes);
-            },
-        );
-        remove.await.map(drop)
-    }
-
-    /// The connection is a new one, and nobody has looked yet who has to be waited for.
-    fn is_unconcluded(&self) -> bool {
-        let concluded = self.concluded.load(Ordering::Acquire);
-        self.generation.get().is_some_and(|generation| generation.borrow().0 != concluded)
-    }
-
-    fn freed(&self, bytes: u64) {
-        subtract(&self.bytes, bytes);
-        if bytes > 0 {
-            self.full.store(false, Ordering::Relaxed);
-        }
-    }
-
-    fn note(&self, outcome: &Result<(), SpoolError>) {
-        if let Err(error) = outcome {
-            events::failed(error);
-        }
-        self.failing.store(outcome.is_err(), Ordering::Relaxed);
-    }
-}
-
-/// Bytes that are reserved for a record, and given back unless it is stored.
-struct Room {
-    inner: Arc<Inner>,
-    bytes: u64,
-}
-
-impl Room {
-    fn take(inner: &Arc<Inner>, bytes: u64) -> Result<Self, SpoolError> {
-        let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= inner.limit);
-        match inner.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => Ok(Self { inner: Arc::clone(inner), bytes }),
-            Err(_) => {
-                inner.full.store(true, Ordering::Relaxed);
-                events::full();
-                Err(SpoolError::Full)
-            }
-        }
-    }
-
-    fn keep(mut self) {
-        self.bytes = 0;
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        subtract(&self.inner.bytes, self.bytes);
-    }
-}
-
-/// Not below zero: a write that failed may be on disk all the same, and was not counted.
-fn subtract(from: &AtomicU64, what: u64) {
-    from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| Some(number.saturating_sub(what))).ok();
-}
-
-fn unwritable(error: impl std::fmt::Display) -> SpoolError {
-    SpoolError::Disk(error.to_string())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::BUCKETS;
+use super::scan::scan;
 use crate::database::Salvage;
 use crate::queue::record;
 
@@ -183,10 +184,17 @@ pub(super) fn letters(
         .collect()
 }
 
-/// Saves what can be read of a damaged file. Keys that no file of ours has are damage themselves; what a
-/// record holds is judged by its checksum when it is drained.
+/// Saves what can be read of a damaged file: what its tables hold, and then every sound update that its bytes
+/// hold. Keys that no file of ours has are damage themselves; what a record holds is judged by its checksum when
+/// it is drained.
 pub(super) fn salvage(damaged: &Salvage<'_>) -> Result<u64, redb::Error> {
     const FAR: u64 = 1 << 63;
-    let updates = damaged.table(UPDATES, |(bucket, update_id)| bucket < BUCKETS && update_id < FAR)?;
-    Ok(updates + damaged.table(LETTERS, |sequence| sequence < FAR)?)
+    let mut saved = damaged.table(UPDATES, |(bucket, update_id)| bucket < BUCKETS && update_id < FAR)?;
+    saved += damaged.table(LETTERS, |sequence| sequence < FAR)?;
+    scan(damaged.path, |envelope, record| {
+        let key = (envelope.partition(BUCKETS), envelope.update_id);
+        saved += u64::from(insert(damaged.to, key, record)?);
+        Ok::<_, redb::Error>(())
+    })?;
+    Ok(saved)
 }

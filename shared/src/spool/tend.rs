@@ -10,7 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use super::announce::Announcer;
 use super::drain::Drain;
-use super::{Inner, Spool, events};
+use super::inner::Inner;
+use super::{Spool, events};
 use crate::queue::Publisher;
 use crate::queue::rabbitmq::Fanout;
 use crate::readiness::Readiness;

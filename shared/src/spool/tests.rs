@@ -133,3 +133,20 @@ async fn letters_and_what_they_weigh_are_there_after_opening_again() {
     spool.put_letter(&Letter::malformed("x".to_owned(), None, None, "c".into())).await.unwrap();
     assert_eq!(spool.status().letters, 3, "none was written over");
 }
+
+/// As a power cut and a bad disk together leave it: never closed, and without its first pages.
+#[tokio::test]
+async fn what_a_damaged_file_of_a_crash_holds_is_found_all_the_same() {
+    let (folder, after) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let spool = open(&folder, 1 << 30).await;
+    let young = |id| Envelope { received_ms: crate::clock::now_ms(), ..update(id as i64, id) };
+    for id in 0..50 {
+        spool.put(&young(id), None).await.unwrap();
+    }
+    let mut file = std::fs::read(folder.path().join(FILE.name)).unwrap();
+    file[..4096].fill(0xa5);
+    std::fs::write(after.path().join(FILE.name), &file).unwrap();
+    let spool = open(&after, 1 << 30).await;
+    assert_eq!(spool.status().updates, 50);
+    assert!(spool.comes_first(&update(7, 1000)), "their chats wait for them");
+}
