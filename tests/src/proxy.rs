@@ -43,8 +43,13 @@ struct Switches {
 impl Proxy {
     /// Forwards to `address` (`host:port`), which need not listen yet.
     pub async fn to(address: &str) -> Self {
-        let port = free_port();
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("a free port");
+        let (port, listener) = loop {
+            let port = free_port();
+            // Another test process may have been faster.
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
+                break (port, listener);
+            }
+        };
         let (mode, mode_seen) = watch::channel(Mode::Open);
         let (there, there_seen) = watch::channel(Duration::ZERO);
         let (back, back_seen) = watch::channel(Duration::ZERO);
