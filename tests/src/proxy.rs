@@ -1,6 +1,5 @@
 //! A TCP proxy to stand before a dependency: the test cuts it, freezes it or slows it down.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +30,7 @@ pub struct Proxy {
     port: u16,
     mode: watch::Sender<Mode>,
     delays: [watch::Sender<Duration>; 2],
+    target: watch::Sender<String>,
 }
 
 /// What every connection watches.
@@ -38,6 +38,7 @@ pub struct Proxy {
 struct Switches {
     mode: watch::Receiver<Mode>,
     delays: [watch::Receiver<Duration>; 2],
+    target: watch::Receiver<String>,
 }
 
 impl Proxy {
@@ -53,9 +54,10 @@ impl Proxy {
         let (mode, mode_seen) = watch::channel(Mode::Open);
         let (there, there_seen) = watch::channel(Duration::ZERO);
         let (back, back_seen) = watch::channel(Duration::ZERO);
-        let switches = Switches { mode: mode_seen, delays: [there_seen, back_seen] };
-        tokio::spawn(listen(listener, port, address.into(), switches));
-        Self { port, mode, delays: [there, back] }
+        let (target, target_seen) = watch::channel(address.to_owned());
+        let switches = Switches { mode: mode_seen, delays: [there_seen, back_seen], target: target_seen };
+        tokio::spawn(listen(listener, port, switches));
+        Self { port, mode, delays: [there, back], target }
     }
 
     #[must_use]
@@ -73,6 +75,12 @@ impl Proxy {
     pub fn before(&self, url: &str, address: &str) -> String {
         assert!(url.contains(address), "{url} does not name {address}");
         url.replace(address, &self.address())
+    }
+
+    /// New connections go to another address; those that stand stay where they are, as with a name that
+    /// leads elsewhere after a fail-over.
+    pub fn lead_to(&self, address: &str) {
+        self.target.send_replace(address.to_owned());
     }
 
     /// Drops what is connected and refuses what comes.
@@ -96,7 +104,7 @@ impl Proxy {
 }
 
 /// Ends with the [`Proxy`]: its switches are then gone.
-async fn listen(first: TcpListener, port: u16, target: Arc<str>, switches: Switches) {
+async fn listen(first: TcpListener, port: u16, switches: Switches) {
     let mut mode = switches.mode.clone();
     let mut listener = Some(first);
     loop {
@@ -114,7 +122,7 @@ async fn listen(first: TcpListener, port: u16, target: Arc<str>, switches: Switc
                 tokio::select! {
                     changed = mode.changed() => if changed.is_err() { return },
                     accepted = open.accept() => if let Ok((stream, _)) = accepted {
-                        tokio::spawn(forward(stream, target.clone(), switches.clone()));
+                        tokio::spawn(forward(stream, switches.clone()));
                     },
                 }
                 listener = Some(open);
@@ -123,8 +131,9 @@ async fn listen(first: TcpListener, port: u16, target: Arc<str>, switches: Switc
     }
 }
 
-async fn forward(near: TcpStream, target: Arc<str>, switches: Switches) {
-    let Ok(far) = TcpStream::connect(&*target).await else {
+async fn forward(near: TcpStream, switches: Switches) {
+    let target = switches.target.borrow().clone();
+    let Ok(far) = TcpStream::connect(target).await else {
         return;
     };
     near.set_nodelay(true).ok();

@@ -86,6 +86,36 @@ impl Redis {
         self.own().group = None;
     }
 
+    /// Killed, and started again with nothing in it.
+    pub async fn restart_empty(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.own().folder.path().join("appendonlydir")).expect("its data");
+        self.start().await;
+    }
+
+    /// Follows `master` from now on, and is read-only; ends when it has the same data.
+    pub async fn follow(&self, master: &Self) {
+        let (host, port) = master.address().split_once(':').expect("host:port");
+        self.replica_of(host, port).await;
+        wait_for("the replica has its master's data", START, || async {
+            let mut connection = self.connect().await;
+            let role: redis::Value = redis::cmd("ROLE").query_async(&mut connection).await.ok()?;
+            format!("{role:?}").contains("connected").then_some(())
+        })
+        .await;
+    }
+
+    /// Follows nobody any more, and takes writes.
+    pub async fn promote(&self) {
+        self.replica_of("NO", "ONE").await;
+    }
+
+    async fn replica_of(&self, host: &str, port: &str) {
+        let mut connection = self.connect().await;
+        let mut command = redis::cmd("REPLICAOF");
+        command.arg(host).arg(port).query_async::<()>(&mut connection).await.expect("REPLICAOF");
+    }
+
     /// Takes connections and answers nothing, as a machine that swaps does.
     pub fn freeze(&mut self) {
         self.signal(Signal::STOP);

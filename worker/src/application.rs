@@ -65,7 +65,7 @@ impl Application {
             limits: settings.limits,
             worker: uuid::Uuid::new_v4().to_string(),
             recent: Default::default(),
-            suspects: Semaphore::new(1),
+            room: Default::default(),
         };
         let stop = CancellationToken::new();
         let keeper = Keeper {
@@ -73,6 +73,8 @@ impl Application {
             settler: Arc::new(Settler { handler: Arc::new(handler), letters: parts.letters }),
             permits: Arc::new(Semaphore::new(settings.concurrency as usize)),
             prefetch: prefetch(settings.concurrency, parts.partitions),
+            turns: Arc::new(Semaphore::new(1)),
+            one_by_one: false,
             token: telegram.token().subscribe(),
             stop: stop.clone(),
             grace: settings.grace,

@@ -1,12 +1,14 @@
 //! The partitions of a worker: claims each, feeds its updates to lanes, gives it back. For now a worker
 //! claims every partition that it can get; two workers never have the same one.
 
+mod turn;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use shared::queue::{Claim, ClaimError, Consumer, Delivery};
+use shared::queue::{ClaimError, Consumer, Delivery};
 use shared::retry::Backoff;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Semaphore, watch};
@@ -15,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events;
 use crate::lanes::Lanes;
-use crate::settle::Settler;
+use crate::settle::{Hand, Settler};
 use crate::token::Token;
+use turn::Taken;
 
 /// A claim that lasted this long was a good one.
 const LASTING: Duration = Duration::from_secs(1);
@@ -38,10 +41,16 @@ pub struct Keeper {
     /// Bounds the updates in hand over all partitions.
     pub permits: Arc<Semaphore>,
     pub prefetch: u16,
+    /// One partition at a time takes a turn, where the store is away.
+    pub turns: Arc<Semaphore>,
+    /// This partition's returned updates are taken one by one (`turn`).
+    pub one_by_one: bool,
     pub token: watch::Receiver<Token>,
     pub stop: CancellationToken,
     pub grace: Duration,
 }
+
+type Settling = Lanes<Settler>;
 
 /// Why a partition is given back.
 enum End {
@@ -63,14 +72,14 @@ impl Keeper {
                 claim = self.claim(partition) => claim,
             };
             match claim {
-                Ok(claim) => {
-                    let taken = Instant::now();
-                    let in_time = self.hold(claim).await;
+                Ok(taken) => {
+                    let since = Instant::now();
+                    let in_time = self.hold(taken).await;
                     if stop.is_cancelled() {
                         return in_time;
                     }
                     // One that is lost as soon as it is taken is not taken again at once.
-                    if taken.elapsed() > LASTING {
+                    if since.elapsed() > LASTING {
                         waits.reset();
                     }
                     self.pause(waits.next_wait()).await;
@@ -85,19 +94,19 @@ impl Keeper {
     }
 
     /// A panic costs the claim, not the keeper: dropped with it, the partition goes back.
-    async fn hold(&mut self, claim: Claim) -> bool {
-        let partition = claim.partition;
+    async fn hold(&mut self, taken: Taken) -> bool {
+        let partition = taken.claim.partition;
         events::partition_taken(partition);
-        let in_time = AssertUnwindSafe(self.work(claim)).catch_unwind().await;
+        let in_time = AssertUnwindSafe(self.work(taken)).catch_unwind().await;
         events::partition_given_back(partition);
         in_time.unwrap_or(false)
     }
 
-    async fn claim(&mut self, partition: u16) -> Result<Claim, ClaimError> {
+    async fn claim(&mut self, partition: u16) -> Result<Taken, ClaimError> {
         if self.token.wait_for(|token| *token != Token::Wrong).await.is_err() {
             return Err(ClaimError::Away);
         }
-        self.consumer.claim(partition, self.prefetch).await
+        self.take(partition).await
     }
 
     async fn pause(&self, time: Duration) {
@@ -108,9 +117,12 @@ impl Keeper {
     }
 
     /// Works a claim off until it ends, and gives it back.
-    async fn work(&mut self, mut claim: Claim) -> bool {
+    async fn work(&mut self, mut taken: Taken) -> bool {
         let lanes = Lanes::new(self.settler.clone(), self.permits.clone());
-        match self.feed(&mut claim, &lanes).await {
+        let end = self.feed(&mut taken, &lanes).await;
+        // A turn lasts until the partition is given back.
+        let Taken { mut claim, turn: _turn, .. } = taken;
+        match end {
             End::Now => {
                 lanes.abort();
                 // Before the partition is taken again nothing of it may still run.
@@ -138,15 +150,25 @@ impl Keeper {
 
     /// Feeds the lanes until the claim ends. First come the updates that were handed out before, sorted:
     /// the broker returns them in an order of its own (facts R4).
-    async fn feed(&mut self, claim: &mut Claim, lanes: &Lanes<Settler>) -> End {
+    async fn feed(&mut self, taken: &mut Taken, lanes: &Settling) -> End {
         let mut token = self.token.clone();
         let wrong = token.wait_for(|token| *token == Token::Wrong);
-        let (lost, stop) = (claim.lost.clone(), self.stop.clone());
+        let (lost, stop) = (taken.claim.lost.clone(), self.stop.clone());
         let feeding = async {
-            let (returned, fresh) = settle_down(&mut claim.deliveries, self.prefetch).await;
-            returned.into_iter().chain(fresh).for_each(|delivery| self.push(lanes, delivery));
+            let Taken { claim, prefetch, first, turn, chosen } = taken;
+            let first = first.take();
+            let (returned, fresh) = settle_down(first, &mut claim.deliveries, *prefetch).await;
+            if *chosen && self.are_too_many(*prefetch, &returned) {
+                self.one_by_one = true;
+                return;
+            }
+            let hand = Hand { without_store: *chosen, by_itself: *prefetch == 1 };
+            returned.into_iter().chain(fresh).for_each(|delivery| self.push(lanes, delivery, hand));
+            if let Some(turn) = turn {
+                return self.feed_turn(claim, *prefetch, turn, lanes).await;
+            }
             while let Some(delivery) = claim.deliveries.recv().await {
-                self.push(lanes, delivery);
+                self.push(lanes, delivery, hand);
             }
         };
         tokio::select! {
@@ -159,8 +181,8 @@ impl Keeper {
         }
     }
 
-    fn push(&self, lanes: &Lanes<Settler>, delivery: Delivery) {
-        let (lane, job) = self.settler.job(delivery);
+    fn push(&self, lanes: &Settling, delivery: Delivery, hand: Hand) {
+        let (lane, job) = self.settler.job(delivery, hand);
         lanes.push(lane, job);
     }
 }
@@ -168,10 +190,11 @@ impl Keeper {
 /// The deliveries of a new claim that were handed out before, sorted by update_id, and the first fresh one
 /// if it came: until then, until a short silence, or until as many are here as may be in hand.
 async fn settle_down(
+    first: Option<Delivery>,
     deliveries: &mut Receiver<Delivery>,
     prefetch: u16,
 ) -> (Vec<Delivery>, Option<Delivery>) {
-    let mut returned = Vec::new();
+    let mut returned = Vec::from_iter(first);
     let mut fresh = None;
     while returned.len() < usize::from(prefetch) {
         match tokio::time::timeout(SILENCE, deliveries.recv()).await {

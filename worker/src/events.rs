@@ -78,6 +78,9 @@ pub fn handled(outcome: &Outcome, request_id: &str, user: Option<i64>, took: Dur
         Outcome::Stay => {
             tracing::warn!(request_id, telegram_user_id = user, "an update stays in the queue");
         }
+        Outcome::NotBegun => {
+            tracing::debug!(request_id, "an update that waited for its turn goes back to the queue");
+        }
     }
 }
 
@@ -89,8 +92,8 @@ pub fn routes_broken(error: &dyn Display) {
     tracing::error!(%error, "the routes were read again and are broken; the old ones stay in use");
 }
 
-pub fn suspect(request_id: &str) {
-    tracing::warn!(request_id, "an update was begun before and did not end; it is handled by itself");
+pub fn suspect(request_id: &str, tries: u32) {
+    tracing::warn!(request_id, tries, "an update was begun before and did not end; it gets less company");
 }
 
 pub fn panicked(times: u32) {

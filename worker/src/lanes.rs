@@ -26,6 +26,17 @@ pub enum Next {
     Go,
     /// The job was not ended; what is behind it must not overtake it.
     Stop,
+    /// The job was not begun, since nothing is to be started any more. What runs may end.
+    Halted,
+}
+
+/// What a job listens to.
+#[derive(Clone, Default)]
+pub struct Signals {
+    /// Cancelled: a job that still waits to begin does not begin.
+    pub halt: CancellationToken,
+    /// Cancelled: a job begins nothing more, and returns as soon as what it has on the wire is recorded.
+    pub abort: CancellationToken,
 }
 
 /// Does the jobs.
@@ -36,9 +47,8 @@ pub trait Work: Send + Sync + 'static {
 
     fn mark(&self, job: &Self::Job) -> Self::Mark;
 
-    /// Does one. Once `abort` is cancelled it begins nothing more, and returns as soon as what it has on
-    /// the wire is recorded.
-    fn work(&self, job: Self::Job, abort: CancellationToken) -> impl Future<Output = Next> + Send;
+    /// Does one.
+    fn work(&self, job: Self::Job, signals: Signals) -> impl Future<Output = Next> + Send;
 
     /// A job was begun and did not end, for no fault of its own.
     fn broken_off(&self, mark: Self::Mark) -> impl Future<Output = ()> + Send;
@@ -54,10 +64,7 @@ struct Inner<W: Work> {
     waiting: Mutex<HashMap<LaneKey, VecDeque<W::Job>>>,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
-    /// Cancelled: nothing more is started.
-    halt: CancellationToken,
-    /// Cancelled: what was started ends as soon as it can.
-    abort: CancellationToken,
+    signals: Signals,
     /// Cancelled: it is dropped where it stands.
     kill: CancellationToken,
 }
@@ -65,9 +72,9 @@ struct Inner<W: Work> {
 impl<W: Work> Lanes<W> {
     /// `permits` bounds what is started at once, over all partitions.
     pub fn new(work: Arc<W>, permits: Arc<Semaphore>) -> Self {
-        let (halt, abort, kill) = Default::default();
+        let (signals, kill) = Default::default();
         let (waiting, tasks) = (Mutex::default(), TaskTracker::new());
-        Self { inner: Arc::new(Inner { work, waiting, permits, tasks, halt, abort, kill }) }
+        Self { inner: Arc::new(Inner { work, waiting, permits, tasks, signals, kill }) }
     }
 
     /// Puts a job at the end of its lane; without a key it has no order.
@@ -84,13 +91,13 @@ impl<W: Work> Lanes<W> {
 
     /// Starts nothing more.
     pub fn halt(&self) {
-        self.inner.halt.cancel();
+        self.inner.signals.halt.cancel();
     }
 
     /// Starts nothing more, and has what was started end as soon as it can.
     pub fn abort(&self) {
-        self.inner.halt.cancel();
-        self.inner.abort.cancel();
+        self.inner.signals.halt.cancel();
+        self.inner.signals.abort.cancel();
     }
 
     /// Drops what was started, wherever it stands.
@@ -101,7 +108,7 @@ impl<W: Work> Lanes<W> {
 
     /// Ends when a job had to stop, and with it the partition.
     pub async fn aborted(&self) {
-        self.inner.abort.cancelled().await;
+        self.inner.signals.abort.cancelled().await;
     }
 
     /// Ends when nothing runs any more. Only after `halt` or `abort` does it stay so.
@@ -124,12 +131,12 @@ impl<W: Work> Inner<W> {
     async fn start(&self, job: W::Job) -> Next {
         let _permit = tokio::select! {
             biased;
-            () = self.halt.cancelled() => return Next::Stop,
+            () = self.signals.halt.cancelled() => return Next::Halted,
             // Never closed; without a permit there would just be no bound.
             permit = self.permits.acquire() => permit,
         };
         let mark = self.work.mark(&job);
-        let work = AssertUnwindSafe(self.work.work(job, self.abort.clone())).catch_unwind();
+        let work = AssertUnwindSafe(self.work.work(job, self.signals.clone())).catch_unwind();
         let next = tokio::select! {
             biased;
             () = self.kill.cancelled() => Next::Stop,
@@ -137,8 +144,8 @@ impl<W: Work> Inner<W> {
             next = work => next.unwrap_or(Next::Stop),
         };
         if next == Next::Stop {
-            self.halt.cancel();
-            self.abort.cancel();
+            self.signals.halt.cancel();
+            self.signals.abort.cancel();
             self.work.broken_off(mark).await;
         }
         next
@@ -183,10 +190,10 @@ mod tests {
             self.0.lock().unwrap().push(("broken off", name));
         }
 
-        async fn work(&self, job: Job, abort: CancellationToken) -> Next {
+        async fn work(&self, job: Job, signals: Signals) -> Next {
             self.0.lock().unwrap().push(("begin", job.name));
             tokio::select! {
-                () = abort.cancelled() => return Next::Stop,
+                () = signals.abort.cancelled() => return Next::Stop,
                 () = tokio::time::sleep(Duration::from_millis(job.takes_ms)) => {}
             }
             self.0.lock().unwrap().push(("end", job.name));

@@ -6,6 +6,7 @@
 
 mod application;
 mod claim;
+mod company;
 mod events;
 mod handle;
 mod incoming;

@@ -17,7 +17,7 @@ use crate::events;
 use crate::handle::outcome::{Death, Done, Outcome};
 use crate::handle::{Attempt, Handler, Spinner, request_id};
 use crate::incoming::Incoming;
-use crate::lanes::{LaneKey, Next, Work};
+use crate::lanes::{LaneKey, Next, Signals, Work};
 
 /// As often as this a panic is an attempt; then the update is poison, whatever the store knows.
 const PANICS: u32 = 5;
@@ -34,18 +34,30 @@ pub struct Job {
     receipt: Receipt,
 }
 
+/// How a partition is in hand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hand {
+    /// The store was away when it was taken.
+    pub without_store: bool,
+    /// One update of it at a time.
+    pub by_itself: bool,
+}
+
 struct Update {
     envelope: Envelope,
     incoming: Incoming,
     key: UpdateKey,
     returns: u32,
+    hand: Hand,
+    came_back: bool,
     spinner: Option<Spinner>,
 }
 
 impl Settler {
     /// Reads a delivery that has just arrived: from here on a callback's loading sign has its clock.
-    pub fn job(&self, delivery: Delivery) -> (Option<LaneKey>, Job) {
-        let Delivery { content, returns, receipt, .. } = delivery;
+    pub fn job(&self, delivery: Delivery, hand: Hand) -> (Option<LaneKey>, Job) {
+        let Delivery { content, redelivered, returns, receipt } = delivery;
+        let came_back = redelivered && !hand.without_store;
         let envelope = match content {
             Ok(envelope) => envelope,
             Err(body) => return (None, Job { content: Err(body), receipt }),
@@ -54,7 +66,13 @@ impl Settler {
         let key = self.handler.key(&envelope, &incoming);
         let lane = lane(&envelope);
         let spinner = self.spinner(&envelope, &incoming, &key);
-        (lane, Job { content: Ok(Update { envelope, incoming, key, returns, spinner }), receipt })
+        (
+            lane,
+            Job {
+                content: Ok(Update { envelope, incoming, key, returns, hand, came_back, spinner }),
+                receipt,
+            },
+        )
     }
 
     /// A replay answers no callback by itself (contract 8).
@@ -64,18 +82,19 @@ impl Settler {
         Some(Spinner::start(callback.id.clone(), key.clone(), store, telegram))
     }
 
-    async fn settle(&self, update: &Update, receipt: Receipt, abort: &CancellationToken) -> Next {
+    async fn settle(&self, update: &Update, receipt: Receipt, signals: &Signals) -> Next {
         let begun = Instant::now();
         let request_id = request_id(&update.key);
-        let outcome = self.attempts(update, &request_id, abort).await;
+        let outcome = self.attempts(update, &request_id, signals).await;
         let user = update.incoming.user.as_ref().map(|user| user.id);
         events::handled(&outcome, &request_id, user, begun.elapsed());
         let end = match outcome {
             Outcome::Stay => return Next::Stop,
+            Outcome::NotBegun => return Next::Halted,
             // Its end is recorded, as done or as dead: only the ack was missing.
             Outcome::Done(Done::Seen) => return acked(receipt).await,
             Outcome::Done(_) => End::Done,
-            Outcome::Dead(death) => match self.bury(update, &death, abort).await {
+            Outcome::Dead(death) => match self.bury(update, &death, &signals.abort).await {
                 Ok(()) => End::Dead,
                 Err(Unburied) => return Next::Stop,
             },
@@ -89,7 +108,7 @@ impl Settler {
     }
 
     /// Handles an update until it is handled without a panic, or has panicked once too often (invariant I7).
-    async fn attempts(&self, update: &Update, request_id: &str, abort: &CancellationToken) -> Outcome {
+    async fn attempts(&self, update: &Update, request_id: &str, signals: &Signals) -> Outcome {
         contain(|after_panic| {
             let attempt = Attempt {
                 envelope: &update.envelope,
@@ -97,8 +116,11 @@ impl Settler {
                 key: update.key.clone(),
                 request_id: request_id.to_owned(),
                 returns: update.returns,
+                came_back: update.came_back,
+                by_itself: update.hand.by_itself,
                 after_panic,
-                abort,
+                halt: &signals.halt,
+                abort: &signals.abort,
                 spinner: update.spinner.as_ref(),
             };
             async move { self.handler.handle(&attempt).await }
@@ -142,12 +164,12 @@ impl Work for Settler {
         job.content.as_ref().ok().map(|update| update.key.clone())
     }
 
-    async fn work(&self, job: Job, abort: CancellationToken) -> Next {
+    async fn work(&self, job: Job, signals: Signals) -> Next {
         match job.content {
-            Ok(update) => self.settle(&update, job.receipt, &abort).await,
+            Ok(update) => self.settle(&update, job.receipt, &signals).await,
             Err(body) => {
                 let error = "a message in the queue is no update".to_owned();
-                match self.publish(&Letter::malformed(error, None, None, body), &abort).await {
+                match self.publish(&Letter::malformed(error, None, None, body), &signals.abort).await {
                     Ok(()) => acked(job.receipt).await,
                     Err(Unburied) => Next::Stop,
                 }

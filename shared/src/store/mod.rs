@@ -40,7 +40,7 @@ pub struct Begin<'a> {
     /// What the rate limit charges; none where this update is not charged.
     pub charge: Option<Charge<'a>>,
     /// Whether an update that was begun before may be begun now. Without it such a one is told
-    /// (`Begun::Suspect`) and not counted, so that suspects can be run one at a time.
+    /// (`Begun::Suspect`) and not counted, so that the worker can choose its company first.
     pub suspect: bool,
     /// A panic in this process counts as an attempt even though the claim is still this worker's.
     pub after_panic: bool,
@@ -64,8 +64,8 @@ pub struct Charge<'a> {
 pub enum Begun {
     /// It ended before, as done or as dead: only the ack is missing.
     Ended,
-    /// It was begun before and has not ended; nothing was counted.
-    Suspect,
+    /// It was begun so many times before and has not ended; nothing was counted.
+    Suspect(u32),
     Run(Run),
 }
 

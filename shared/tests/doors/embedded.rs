@@ -86,7 +86,7 @@ async fn the_store_survives_its_process() {
     let database = Database::open(folder.path(), FILE).unwrap();
     let store = Store::open(&database);
     let begin = Begin { suspect: false, ..of(&keys[0], "w2") };
-    assert_eq!(store.begin(&begin).await.unwrap(), Begun::Suspect);
+    assert_eq!(store.begin(&begin).await.unwrap(), Begun::Suspect(1));
     assert_eq!(store.begin(&of(&keys[1], "w2")).await.unwrap(), Begun::Ended);
 }
 

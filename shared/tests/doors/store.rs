@@ -76,7 +76,7 @@ async fn what_another_worker_had_begun_is_a_suspect(stored: Stored) {
     run(&stored, &of(&key, "w1")).await;
     for _ in 0..3 {
         let begin = Begin { suspect: false, ..of(&key, "w2") };
-        assert_eq!(stored.store.begin(&begin).await.unwrap(), Begun::Suspect);
+        assert_eq!(stored.store.begin(&begin).await.unwrap(), Begun::Suspect(1));
     }
     assert_eq!(run(&stored, &of(&key, "w2")).await.attempts, 2);
     let mine = Begin { suspect: false, ..of(&key, "w2") };
@@ -95,7 +95,7 @@ async fn a_release_takes_the_attempt_back(stored: Stored) {
     run(&stored, &of(&key, "w5")).await;
     stored.store.release(&key, "w5").await.unwrap();
     let begin = Begin { suspect: false, ..of(&key, "w6") };
-    assert_eq!(stored.store.begin(&begin).await.unwrap(), Begun::Suspect);
+    assert_eq!(stored.store.begin(&begin).await.unwrap(), Begun::Suspect(1));
 }
 
 async fn a_worker_that_lost_an_update_is_fenced(stored: Stored) {

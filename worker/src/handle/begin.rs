@@ -1,21 +1,31 @@
 //! Steps 1 to 3 of contract 3, in one round trip: seen before, session, rate limit; and the attempt.
 
+use std::time::Duration;
+
 use shared::store::{self, Begin, Charge, Run, StoreError};
-use tokio::sync::SemaphorePermit;
+
+use tokio::time::sleep;
 
 use super::{Attempt, Handler};
+use crate::company::{Company, Place};
 use crate::events;
+
+/// Longer than the store is treated as away after one failure (contract 9).
+const ASK_AGAIN: Duration = Duration::from_millis(1100);
 
 pub(super) enum Begun<'h> {
     Run {
         run: Run,
         /// The store could not be asked: no session, no limit, no memory.
         store_away: bool,
-        /// Held while a suspect is handled.
-        permit: Option<SemaphorePermit<'h>>,
+        /// Held while the update is handled: see `company`.
+        place: Place<'h>,
     },
     Ended,
+    /// It is another worker's, or not to be handled beside what is in hand: all of it goes back.
     Fenced,
+    /// The worker stops, and this one still waited for its turn.
+    Halted,
 }
 
 impl Handler {
@@ -25,32 +35,43 @@ impl Handler {
             return Begun::Ended;
         }
         let mut begin = self.question(attempt, routed);
-        match self.store.begin(&begin).await {
-            Ok(store::Begun::Suspect) => {
-                events::suspect(&attempt.request_id);
-                // Closed never: an error could only mean that no permit is needed.
-                let permit = self.suspects.acquire().await.ok();
-                begin.suspect = true;
-                self.begun(self.store.begin(&begin).await, attempt, permit)
-            }
-            answer => self.begun(answer, attempt, None),
-        }
-    }
-
-    fn begun<'h>(
-        &'h self,
-        answer: Result<store::Begun, StoreError>,
-        attempt: &Attempt<'_>,
-        permit: Option<SemaphorePermit<'h>>,
-    ) -> Begun<'h> {
-        match answer {
-            Ok(store::Begun::Run(run)) => Begun::Run { run, store_away: false, permit },
-            Ok(store::Begun::Ended) => Begun::Ended,
-            // It was told that this may be one.
-            Ok(store::Begun::Suspect) | Err(StoreError::Fenced) => Begun::Fenced,
-            Err(StoreError::Away) => {
-                let run = Run { attempts: attempt.returns.saturating_add(1), ..Run::default() };
-                Begun::Run { run, store_away: true, permit }
+        let mut company = Company::Any;
+        let mut patient = attempt.came_back;
+        // Comes to an end: a suspect is told once, a store is waited for once, and without the store the company only shrinks.
+        loop {
+            let entering = attempt.halt.run_until_cancelled(self.room.enter(company));
+            let Some(place) = entering.await else { return Begun::Halted };
+            match self.store.begin(&begin).await {
+                Ok(store::Begun::Run(run)) => return Begun::Run { run, store_away: false, place },
+                Ok(store::Begun::Ended) => return Begun::Ended,
+                Ok(store::Begun::Suspect(tries)) if !begin.suspect => {
+                    events::suspect(&attempt.request_id, tries);
+                    begin.suspect = true;
+                    company = Company::after_tries(tries);
+                }
+                // The second is never said: it was told that this may be one.
+                Err(StoreError::Fenced) | Ok(store::Begun::Suspect(_)) => return Begun::Fenced,
+                // It may have been done in part, and only the store knows: a store that stays away no longer
+                // than the breaker makes it seem is waited for.
+                Err(StoreError::Away) if patient => {
+                    drop(place);
+                    patient = false;
+                    let waiting = attempt.halt.run_until_cancelled(sleep(ASK_AGAIN));
+                    let Some(()) = waiting.await else { return Begun::Halted };
+                }
+                Err(StoreError::Away) if Company::after_returns(attempt.returns) < company => {
+                    company = Company::after_returns(attempt.returns);
+                }
+                // Were it to take the worker down now, all that is in hand would be blamed with it.
+                Err(StoreError::Away)
+                    if Company::has_to_be_by_itself(attempt.returns) && !attempt.by_itself =>
+                {
+                    return Begun::Fenced;
+                }
+                Err(StoreError::Away) => {
+                    let run = Run { attempts: attempt.returns.saturating_add(1), ..Run::default() };
+                    return Begun::Run { run, store_away: true, place };
+                }
             }
         }
     }

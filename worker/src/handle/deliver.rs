@@ -25,9 +25,10 @@ enum Sending {
 
 impl Handler {
     /// Makes the calls from number `sent` on. The callback's loading sign is stopped at the same time.
-    pub(super) async fn deliver(&self, attempt: &Attempt<'_>, plan: Plan, sent: u32) -> Outcome {
+    /// `kept` is whether the store has the plan.
+    pub(super) async fn deliver(&self, attempt: &Attempt<'_>, plan: Plan, sent: u32, kept: bool) -> Outcome {
         let (sending, callback) = tokio::join!(
-            self.send_all(attempt, &plan, sent),
+            self.send_all(attempt, &plan, sent, kept),
             self.stop_spinner(attempt, plan.callback.clone()),
         );
         // What the service wanted to be shown is owed like a message; an empty answer is not.
@@ -60,7 +61,7 @@ impl Handler {
         cut_short(plan.fate, why, Some(rest))
     }
 
-    async fn send_all(&self, attempt: &Attempt<'_>, plan: &Plan, sent: u32) -> Sending {
+    async fn send_all(&self, attempt: &Attempt<'_>, plan: &Plan, sent: u32, mut kept: bool) -> Sending {
         let mut refused = false;
         for at in sent as usize..plan.calls.len() {
             let result = self.telegram.send(&plan.calls[at], attempt.abort).await;
@@ -75,15 +76,23 @@ impl Handler {
             }
             // The last one's record is the update's end, which follows at once.
             let last = at + 1 == plan.calls.len() && plan.fate == Fate::Done;
-            if !last && self.is_fenced(attempt, at + 1).await {
+            if !last && self.is_fenced(attempt, plan, at + 1, &mut kept).await {
                 return Sending::Stay;
             }
         }
         Sending::Made { refused }
     }
 
-    /// Records how many calls were made; true where the update is another worker's by now.
-    async fn is_fenced(&self, attempt: &Attempt<'_>, sent: usize) -> bool {
+    /// Records how many calls were made; true where the update is another worker's by now. A plan that the
+    /// store was away for is kept first, since a count without it says nothing.
+    async fn is_fenced(&self, attempt: &Attempt<'_>, plan: &Plan, sent: usize, kept: &mut bool) -> bool {
+        if !*kept {
+            match self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), None).await {
+                Ok(()) => *kept = true,
+                Err(StoreError::Away) => return false,
+                Err(StoreError::Fenced) => return true,
+            }
+        }
         let recorded = self.store.sent(&attempt.key, &self.worker, sent as u32).await;
         matches!(recorded, Err(StoreError::Fenced))
     }

@@ -21,9 +21,10 @@ use shared::clock;
 use shared::queue::{Envelope, Reason};
 use shared::store::{Run, Store, UpdateKey};
 use shared::update::Malformed;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::company::{RETURNS, Room, TRIES};
 use crate::incoming::Incoming;
 use crate::recent::Recent;
 use crate::reply::Call;
@@ -37,13 +38,6 @@ use outcome::{Death, Done, Outcome};
 use plan::Plan;
 pub use request::request_id;
 pub use spinner::Spinner;
-
-/// After this many tries an update that took its worker down each time is poison (contract 3).
-const TRIES: u32 = 5;
-
-/// Without the store, tries are the broker's count of returns, which counts the innocent beside it too
-/// (facts R7); so there have to be more of them.
-const TRIES_WITHOUT_STORE: u32 = 20;
 
 /// What the rate limit and the sessions are set to.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +56,8 @@ pub struct Handler {
     /// This process's name in claims.
     pub worker: String,
     pub recent: Recent,
-    /// One suspect is handled at a time, so that the innocent beside a poison update are not blamed again.
-    pub suspects: Semaphore,
+    /// Who may be handled beside whom.
+    pub room: Room,
 }
 
 /// One try of one update.
@@ -74,8 +68,14 @@ pub struct Attempt<'a> {
     pub request_id: String,
     /// The broker's count of returns.
     pub returns: u32,
+    /// It was handed out before, and the store was there when its partition was taken.
+    pub came_back: bool,
+    /// No other update of its partition is in hand, so the broker counts no other's return.
+    pub by_itself: bool,
     /// The try before this one panicked, in this process.
     pub after_panic: bool,
+    /// Cancelled when the worker stops: what waits for its turn is not begun any more.
+    pub halt: &'a CancellationToken,
     /// Cancelled when the partition is lost or given back.
     pub abort: &'a CancellationToken,
     /// The callback's loading sign, if the update is one whose sign is ours to stop.
@@ -101,9 +101,10 @@ impl Handler {
         let routing = self.routing.borrow().clone();
         let found = routing.table.find(attempt.incoming, username.as_deref());
         let begun = attempt.abort.run_until_cancelled(self.begin(attempt, found.is_some())).await;
-        let (run, store_away, _suspect) = match begun {
-            Some(Begun::Run { run, store_away, permit }) => (run, store_away, permit),
+        let (run, store_away, _place) = match begun {
+            Some(Begun::Run { run, store_away, place }) => (run, store_away, place),
             Some(Begun::Ended) => return Outcome::Done(Done::Seen),
+            Some(Begun::Halted) => return Outcome::NotBegun,
             Some(Begun::Fenced) | None => return Outcome::Stay,
         };
         // Its letter may be out already: buried again, it is the same one.
@@ -125,7 +126,7 @@ impl Handler {
         run: &Run,
     ) -> Outcome {
         if let Some(plan) = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan)) {
-            return self.deliver(attempt, plan, run.sent).await;
+            return self.deliver(attempt, plan, run.sent, true).await;
         }
         let envelope = attempt.envelope;
         if envelope.replay == 0 && expiry::is_over(attempt.incoming, envelope.received_ms, clock::now_ms()) {
@@ -141,7 +142,7 @@ impl Handler {
             };
         };
         match attempt.abort.run_until_cancelled(self.respond(attempt, found, services, run)).await {
-            Some(Ok(plan)) => self.deliver(attempt, plan, 0).await,
+            Some(Ok((plan, kept))) => self.deliver(attempt, plan, 0, kept).await,
             Some(Err(outcome)) => outcome,
             None => Outcome::Stay,
         }
@@ -152,9 +153,10 @@ impl Handler {
         if attempt.key.bot != self.telegram.bot() {
             return Some(Death::new(Reason::Malformed, Malformed::AnotherBot.to_string()));
         }
-        let tries = if store_away { TRIES_WITHOUT_STORE } else { TRIES };
+        let tries = if store_away { RETURNS } else { TRIES };
         let poison = run.attempts > tries;
-        poison.then(|| Death::new(Reason::Poison, format!("{tries} tries took the worker down")))
+        let error = || format!("{tries} tries took the worker down");
+        poison.then(|| Death { attempts: tries, ..Death::new(Reason::Poison, error()) })
     }
 
     /// Tells who pressed the button that it was received, if nobody has.

@@ -14,6 +14,8 @@ pub enum Outcome {
     Dead(Death),
     /// Neither: it stays in the queue, because it is another worker's now or the bot's token is wrong.
     Stay,
+    /// Neither: the worker stops, and this one had not been begun.
+    NotBegun,
 }
 
 /// The ways of being done.
@@ -88,9 +90,10 @@ impl Outcome {
     /// Notes in a death where the update was going and which try it was.
     pub fn on_route(self, found: Option<&Found<'_>>, attempts: u32) -> Self {
         let Self::Dead(mut death) = self else { return self };
-        // The try that finds an update to be poison is none.
-        death.attempts =
-            if death.reason == Reason::Poison { attempts.saturating_sub(1) } else { attempts.max(1) };
+        // A poison update's tries were counted; the one that finds it to be poison is none.
+        if death.reason != Reason::Poison {
+            death.attempts = attempts.max(1);
+        }
         if let Some(found) = found {
             death.route.get_or_insert_with(|| found.route.to_owned());
             if let Target::Service { service, .. } = found.target {

@@ -17,14 +17,14 @@ use crate::services::{ServiceError, Services};
 const ANSWER_CALLBACK: &str = "answerCallbackQuery";
 
 impl Handler {
-    /// The plan, kept; or the outcome, where the update ends without one.
+    /// The plan, and whether it is kept; or the outcome, where the update ends without one.
     pub(super) async fn respond(
         &self,
         attempt: &Attempt<'_>,
         found: &Found<'_>,
         services: &Services,
         run: &Run,
-    ) -> Result<Plan, Outcome> {
+    ) -> Result<(Plan, bool), Outcome> {
         let begun = Instant::now();
         let (plan, user_id) = match found.target {
             Target::Reply(text) => (fixed(text, attempt), None),
@@ -44,7 +44,8 @@ impl Handler {
             }
         };
         match self.keep(attempt, &plan, user_id.as_deref()).await {
-            Ok(()) | Err(StoreError::Away) => Ok(plan),
+            Ok(()) => Ok((plan, true)),
+            Err(StoreError::Away) => Ok((plan, false)),
             Err(StoreError::Fenced) => Err(Outcome::Stay),
         }
     }

@@ -59,7 +59,7 @@ impl Owned {
         let mut open = Open::load(shelf, &self.key)?;
         let is_ours = open.claim.as_deref() == Some(self.worker.as_str());
         if open.attempts > 0 && !is_ours && !self.suspect {
-            return Ok(Begun::Suspect);
+            return Ok(Begun::Suspect(open.attempts));
         }
         if !is_ours || self.after_panic {
             open.attempts = open.attempts.saturating_add(1);

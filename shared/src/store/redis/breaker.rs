@@ -1,4 +1,4 @@
-//! Whether Redis is treated as away: for one second after each failure.
+//! Whether Redis is treated as away: for one second after a failure, unless it answers another call meanwhile.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -26,6 +26,13 @@ impl Breaker {
     pub fn open(&self) {
         let until = START.elapsed() + REST;
         self.until.store(until.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// A call that was under way when it opened was answered after all.
+    pub fn close(&self) {
+        if self.until.load(Ordering::Relaxed) != 0 {
+            self.until.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Whether this is news.

@@ -31,6 +31,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(1100);
 /// After so many askings in vain the connection is made anew.
 const GIVE_UP: u32 = 3;
 
+/// What `ping` writes.
+const PING: &str = "tgw:ping";
+const PING_SECONDS: u64 = 60;
+
 /// An album's verdict is kept this long: its parts arrive within seconds.
 const ALBUM_SECONDS: u64 = 3600;
 
@@ -157,11 +161,10 @@ impl Store {
         self.guard(async move { connection.pset_ex(name, 1, window_ms.max(1)).await }).await
     }
 
+    /// A write: a PING is answered by a replica too, and by one that was the master a moment ago.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         let mut connection = self.connection();
-        self.guard(async move { redis::cmd("PING").query_async::<String>(&mut connection).await })
-            .await
-            .map(|_| ())
+        self.guard(async move { connection.set_ex(PING, 1, PING_SECONDS).await }).await
     }
 
     async fn written(&self, call: &ScriptInvocation<'_>) -> Result<(), StoreError> {
@@ -183,11 +186,21 @@ impl Store {
         }
         let result = match tokio::time::timeout(CALL, call).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => {
+                // A server that answers and says no (a replica, one that loads its data or has lost its
+                // master) may not be the one that the address leads to by now. The connection stands, so
+                // nobody else would make a new one.
+                if !error.is_io_error() && !self.0.breaker.is_open() {
+                    self.connect_anew();
+                }
+                Err(error.to_string())
+            }
             Err(_) => Err(format!("no answer within {CALL:?}")),
         };
         match result {
             Ok(value) => {
+                // One call may be late on a busy machine: while others are answered, Redis is not away.
+                self.0.breaker.close();
                 self.says("up");
                 Ok(value)
             }
@@ -197,6 +210,12 @@ impl Store {
                 self.says("away");
                 Err(StoreError::Away)
             }
+        }
+    }
+
+    fn connect_anew(&self) {
+        if let Ok(fresh) = connect(&self.0.client) {
+            *self.0.connection.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
         }
     }
 
@@ -225,10 +244,8 @@ async fn look_after(store: Weak<Inner>) {
     while let Some(inner) = store.upgrade() {
         let store = Store(inner);
         failures = if store.ping().await.is_ok() { 0 } else { failures + 1 };
-        if failures >= GIVE_UP
-            && let Ok(fresh) = connect(&store.0.client)
-        {
-            *store.0.connection.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        if failures >= GIVE_UP {
+            store.connect_anew();
             failures = 0;
         }
         drop(store);
@@ -278,7 +295,7 @@ type BeginAnswer = (String, u32, Option<String>, bool, Option<Vec<u8>>, u32, Opt
 fn begun((word, attempts, user_id, limited, plan, sent, dying): BeginAnswer) -> Begun {
     match word.as_str() {
         "ended" => Begun::Ended,
-        "suspect" => Begun::Suspect,
+        "suspect" => Begun::Suspect(attempts),
         _ => {
             let (plan, dying) = (plan.map(Bytes::from), dying.map(Bytes::from));
             Begun::Run(Run { attempts, user_id, limited, plan, sent, dying })
