@@ -53,6 +53,7 @@ impl Application {
         let webhook = Webhook {
             secrets: settings.secrets,
             acceptor,
+            room: Default::default(),
             readiness: readiness.clone(),
             in_flight: in_flight.clone(),
         };

@@ -72,6 +72,7 @@ pub fn late(waited: Duration) {
 static FELL_BACK: OnceASecond = OnceASecond::new();
 static REFUSED: OnceASecond = OnceASecond::new();
 static LATE: OnceASecond = OnceASecond::new();
+static NO_ROOM: OnceASecond = OnceASecond::new();
 
 /// Keeps a line that could come with every request from filling the disk.
 struct OnceASecond {
@@ -101,6 +102,14 @@ impl OnceASecond {
 pub fn body_broken() {
     metrics::count(&REQUESTS, &["broken"]);
     tracing::warn!("a request's body did not come whole");
+}
+
+/// Once a second at most too: whoever fills the room sends more than one.
+pub fn no_room() {
+    metrics::count(&REQUESTS, &["no_room"]);
+    if let Some(unsaid) = NO_ROOM.may_speak() {
+        tracing::warn!(unsaid, "no room for a large body; Telegram is told to keep the update");
+    }
 }
 
 pub fn listening(address: SocketAddr) {

@@ -5,6 +5,7 @@
 
 mod accept;
 mod application;
+mod body;
 mod events;
 mod secret;
 mod settings;

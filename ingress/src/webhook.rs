@@ -3,31 +3,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
 use shared::readiness::Readiness;
-use shared::update::MAX_BODY_BYTES;
 
 use crate::accept::{Accepted, Acceptor};
+use crate::body::{self, Body, Room};
 use crate::events;
 use crate::secret::Secrets;
 
 const SECRET_HEADER: &str = "X-Telegram-Bot-Api-Secret-Token";
 
-/// A body that is not there after this is not coming: Telegram itself gives up after 60 s (facts T6).
-const BODY_TIME: Duration = Duration::from_secs(10);
-
-/// For so long what is over the limit is read and dropped.
-const TOO_LARGE_TIME: Duration = Duration::from_millis(300);
-
 /// What a request is answered with; one for all threads.
 pub struct Webhook {
     pub secrets: Secrets,
     pub acceptor: Acceptor,
+    pub room: Room,
     /// While the process stops, requests are still taken, each as its connection's last.
     pub readiness: Readiness,
     pub in_flight: Arc<AtomicUsize>,
@@ -58,7 +50,7 @@ pub async fn handle(
 async fn answer(webhook: &Webhook, request: &HttpRequest, payload: web::Payload) -> (Accepted, bool) {
     let given = request.headers().get(SECRET_HEADER).map_or(&b""[..], |value| value.as_bytes());
     let authentic = webhook.secrets.accept(given);
-    let body = read(payload, authentic).await;
+    let body = body::read(payload, length(request), authentic.then_some(&webhook.room)).await;
     if !authentic {
         events::wrong_secret(request.peer_addr());
         // A stranger's update need not be safe to be answered 200.
@@ -71,7 +63,16 @@ async fn answer(webhook: &Webhook, request: &HttpRequest, payload: web::Payload)
             events::body_broken();
             (Accepted::NotSafe, true)
         }
+        Body::NoRoom => {
+            events::no_room();
+            (Accepted::NotSafe, true)
+        }
     }
+}
+
+/// The length that the request announces; the server has checked that it is a number.
+fn length(request: &HttpRequest) -> Option<usize> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The caller's trace, if it sent a header of the right length.
@@ -79,40 +80,6 @@ fn traceparent(request: &HttpRequest) -> Option<String> {
     let value = request.headers().get("traceparent")?.to_str().ok()?;
     (value.len() == 55 && value.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
         .then(|| value.to_owned())
-}
-
-enum Body {
-    Whole(Bytes),
-    TooLarge,
-    /// It ended early or did not come in time.
-    Broken,
-}
-
-/// Reads the body, and keeps it up to its limit; of a stranger's nothing is kept. What is over the limit
-/// is read for a moment all the same, so that the connection is not reset under the answer.
-async fn read(mut payload: web::Payload, keep: bool) -> Body {
-    let mut kept = BytesMut::new();
-    let mut length = 0;
-    let within = tokio::time::timeout(BODY_TIME, async {
-        while let Some(chunk) = payload.next().await {
-            let Ok(chunk) = chunk else { return Body::Broken };
-            length += chunk.len();
-            if length > MAX_BODY_BYTES {
-                return Body::TooLarge;
-            }
-            if keep {
-                kept.extend_from_slice(&chunk);
-            }
-        }
-        Body::Whole(kept.split().freeze())
-    });
-    let body = within.await.unwrap_or(Body::Broken);
-    if matches!(body, Body::TooLarge) {
-        let rest = async { while payload.next().await.is_some_and(|chunk| chunk.is_ok()) {} };
-        // Whether it ended is all the same.
-        let _ = tokio::time::timeout(TOO_LARGE_TIME, rest).await;
-    }
-    body
 }
 
 /// Counts a request for as long as it is being answered.

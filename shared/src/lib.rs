@@ -9,6 +9,9 @@ pub mod clock;
 pub mod data_dir;
 pub mod database;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod json;
 pub mod metrics;
 pub mod program;

@@ -65,6 +65,10 @@ impl Group {
         Self { child, pid, ended: None }
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// To the child alone, as an operator or an orchestrator would send it.
     pub(crate) fn signal(&mut self, signal: Signal) {
         if self.exited().is_none() {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod client;
+mod flood;
 mod group;
 mod http;
 mod letters;
@@ -23,6 +24,7 @@ mod world;
 mod world_builder;
 
 pub use client::http_client;
+pub use flood::{Flood, allow_many_connections};
 pub use http::{Answer, Request};
 pub use letters::{Letter, dead_letters, wait_dead_letters};
 pub use metrics::Metrics;

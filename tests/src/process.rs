@@ -155,6 +155,26 @@ impl Process {
         Metrics(answer.text().await.expect("/metrics is text"))
     }
 
+    /// The memory that it has now, in MiB (resident, as the kernel counts it).
+    #[must_use]
+    pub fn memory(&self) -> f64 {
+        self.status_of("VmRSS:")
+    }
+
+    /// The most memory that it ever had, in MiB.
+    #[must_use]
+    pub fn most_memory(&self) -> f64 {
+        self.status_of("VmHWM:")
+    }
+
+    fn status_of(&self, field: &str) -> f64 {
+        let pid = self.group.as_ref().expect("spawned when made").pid().as_raw_nonzero();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the kernel says so");
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
+        kib / 1024.0
+    }
+
     /// The exit code; a death by signal is 128 + its number, as in a shell.
     pub async fn wait_exit(&mut self) -> i32 {
         use std::os::unix::process::ExitStatusExt;

@@ -8,6 +8,9 @@ mod application;
 mod claim;
 mod company;
 mod events;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod incoming;
 mod lanes;

@@ -68,7 +68,7 @@ pub(crate) fn to_letter(record: Bytes) -> Option<Letter> {
     Some(Letter { rest, body, ..letter })
 }
 
-fn frame(head: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>, PublishError> {
+pub(crate) fn frame(head: &[u8], parts: &[&[u8]]) -> Result<Vec<u8>, PublishError> {
     let length = u32::try_from(head.len()).map_err(unwritable)?;
     let mut record =
         Vec::with_capacity(PREFIX + head.len() + parts.iter().map(|part| part.len()).sum::<usize>());

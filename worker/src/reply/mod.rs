@@ -21,6 +21,8 @@ use serde_json::{Map, Value};
 
 pub use answer::Answer;
 pub use calls::calls;
+#[cfg(any(test, fuzzing))]
+pub use message::Message;
 pub use texts::{answer_callback, apology, notice};
 
 /// One request to the Bot API. Stored as it is (`plan`), so its two fields are a wire format.

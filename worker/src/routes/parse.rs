@@ -29,7 +29,8 @@ pub(super) fn parse(
         reader.refuse_unseen("", at, format!("is not TOML: {}", error.message()));
     }
     if !broken.is_empty() {
-        return Err(reader.errors);
+        // The parser tells of them in an order of its own.
+        return Err(reader.in_order());
     }
     let document = Section { table: document.get_ref(), at: 0 };
     reader.only(document, &["services", "routes"]);
@@ -38,8 +39,7 @@ pub(super) fn parse(
     if reader.errors.is_empty() {
         return Ok((routes, services));
     }
-    reader.errors.sort_by_key(|error| error.line);
-    Err(reader.errors)
+    Err(reader.in_order())
 }
 
 fn read_services(reader: &mut Reader<'_>, document: Section<'_>) -> Services {

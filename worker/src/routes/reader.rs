@@ -61,6 +61,12 @@ impl Reader<'_> {
         self.errors.push(TableError { file, line, key, value, expected });
     }
 
+    /// All errors, by their lines.
+    pub fn in_order(mut self) -> Vec<TableError> {
+        self.errors.sort_by_key(|error| error.line);
+        self.errors
+    }
+
     /// Refuses keys that are not in the list: a slip must not become a route that never fits.
     pub fn only(&mut self, section: Section<'_>, keys: &[&str]) {
         for (key, _) in section.table.iter().filter(|(key, _)| !keys.contains(&key.get_ref().as_ref())) {

@@ -10,7 +10,7 @@ mod fanout;
 mod lease;
 mod publisher;
 mod topology;
-mod wire;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 

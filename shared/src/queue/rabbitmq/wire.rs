@@ -31,7 +31,7 @@ impl Headers {
     }
 }
 
-pub(super) fn envelope_properties(envelope: &Envelope) -> BasicProperties {
+pub(crate) fn envelope_properties(envelope: &Envelope) -> BasicProperties {
     let headers = Headers::default()
         .number("tgw-version", Some(i64::from(VERSION)))
         .text("tgw-kind", Some(&envelope.kind))
@@ -49,12 +49,13 @@ pub(super) fn envelope_properties(envelope: &Envelope) -> BasicProperties {
 
 /// The envelope of a delivered message. What has no headers of ours (somebody put it there by hand) is
 /// looked at as the ingress would; what is no update at all is given back as its bytes.
-pub(super) fn read_envelope(properties: &BasicProperties, body: Bytes) -> Result<Envelope, Bytes> {
+pub(crate) fn read_envelope(properties: &BasicProperties, body: Bytes) -> Result<Envelope, Bytes> {
     let empty = FieldTable::default();
     let headers = properties.headers().as_ref().unwrap_or(&empty).inner();
     let number = |name: &str| headers.get(name).and_then(whole);
     let text = |name: &str| headers.get(name).and_then(|value| Some(value.as_long_string()?.to_string()));
     let update_id = properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok());
+    let update_id = update_id.filter(|id| *id <= i64::MAX as u64);
     if let (Some(update_id), Some(kind), Some(received)) =
         (update_id, text("tgw-kind"), number("tgw-received"))
     {
@@ -76,7 +77,7 @@ pub(super) fn read_envelope(properties: &BasicProperties, body: Bytes) -> Result
 }
 
 /// How often a quorum queue saw this message come back.
-pub(super) fn returns(properties: &BasicProperties) -> u32 {
+pub(crate) fn returns(properties: &BasicProperties) -> u32 {
     let headers = properties.headers().as_ref();
     headers.and_then(|all| whole(all.inner().get("x-delivery-count")?)).unwrap_or(0) as u32
 }
@@ -92,7 +93,7 @@ fn whole(value: &AMQPValue) -> Option<i64> {
     }
 }
 
-pub(super) fn letter_properties(letter: &Letter) -> BasicProperties {
+pub(crate) fn letter_properties(letter: &Letter) -> BasicProperties {
     let headers = Headers::default()
         .number("tgw-version", Some(i64::from(VERSION)))
         .text("tgw-reason", Some(letter.reason.as_str()))
@@ -121,7 +122,7 @@ pub(super) fn letter_properties(letter: &Letter) -> BasicProperties {
 
 /// The update's bytes, and right behind them what is still to be sent; `tgw-update-bytes` says where the
 /// one ends. Headers could not hold it: they must fit in one frame of 128 KiB.
-pub(super) fn letter_body(letter: &Letter) -> Bytes {
+pub(crate) fn letter_body(letter: &Letter) -> Bytes {
     match &letter.rest {
         None => letter.body.clone(),
         Some(rest) => [&letter.body[..], &rest[..]].concat().into(),
