@@ -76,7 +76,7 @@ impl Acceptor {
             return within(self.deadline, self.publisher.publish(envelope)).await.map(|()| Place::Broker);
         };
         if spool.comes_first(envelope) || !self.publisher.takes() {
-            return self.spooled(begun, spool.put(envelope, None)).await;
+            return self.spooled_or_else(spool, envelope, begun).await;
         }
         let mut publishing = self.publisher.begin(envelope);
         match tokio::time::timeout(self.brokers_share(), &mut publishing).await {
@@ -86,13 +86,12 @@ impl Acceptor {
             }
             Ok(Err(error)) => {
                 events::falls_back(&error);
-                self.spooled(begun, spool.put(envelope, None)).await
+                self.spooled(spool, begun, spool.put(envelope, None)).await
             }
             // Its confirm may still come, and then the spool lets go of it.
             Err(_) => {
-                spool.doubt();
                 events::late(self.brokers_share());
-                self.spooled(begun, spool.put(envelope, Some(publishing))).await
+                self.spooled(spool, begun, spool.put(envelope, Some(publishing))).await
             }
         }
     }
@@ -112,20 +111,46 @@ impl Acceptor {
             return Ok(Place::Broker);
         }
         // Two copies of a letter show as one.
-        self.spooled(begun, spool.put_letter(letter)).await
+        self.spooled(spool, begun, spool.put_letter(letter)).await
     }
 
     fn brokers_share(&self) -> Duration {
         self.deadline.mul_f64(BROKERS_SHARE)
     }
 
+    /// To the spool; and where that can't take it and the broker may, to the broker, unless it would overtake an
+    /// older one there.
+    async fn spooled_or_else(
+        &self,
+        spool: &Spool,
+        envelope: &Envelope,
+        begun: Instant,
+    ) -> Result<Place, Nowhere> {
+        let refused = match self.spooled(spool, begun, spool.put(envelope, None)).await {
+            Err(Nowhere::Spool(error)) => error,
+            outcome => return outcome,
+        };
+        if spool.holds_older(envelope) || !self.publisher.takes() {
+            return Err(refused.into());
+        }
+        let rest = self.deadline.saturating_sub(begun.elapsed());
+        within(rest, self.publisher.publish(envelope)).await?;
+        spool.trust();
+        Ok(Place::Broker)
+    }
+
     async fn spooled(
         &self,
+        spool: &Spool,
         begun: Instant,
         put: impl Future<Output = Result<(), SpoolError>>,
     ) -> Result<Place, Nowhere> {
         let rest = self.deadline.saturating_sub(begun.elapsed());
-        within(rest.max(DISK), put).await.map(|()| Place::Spool)
+        let put = within(rest.max(DISK), put).await;
+        if let Err(Nowhere::Late(_)) = put {
+            spool.hangs();
+        }
+        put.map(|()| Place::Spool)
     }
 }
 

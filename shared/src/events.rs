@@ -53,6 +53,11 @@ pub fn broker_unblocked() {
     tracing::info!("the broker's alarm is over");
 }
 
+/// The ingresses can't tell each other what they hold: each drains as if it were alone.
+pub fn fanout_lost(error: &dyn Display) {
+    tracing::warn!(%error, "other ingresses can't be heard over the broker; each drains its spool by itself");
+}
+
 pub fn publish_returned() {
     metrics::count(&RETURNED, &[]);
     tracing::error!("the broker has no queue for an update; declaring the queues again");
@@ -63,7 +68,11 @@ pub fn buried(reason: Reason) {
     metrics::count(&DEAD_LETTERS, &[reason.as_str()]);
 }
 
-pub fn partitions_disagree(settings: u16, broker: &dyn Display) {
+/// Said at the first try of a series and then once a minute or so.
+pub fn partitions_disagree(settings: u16, broker: &dyn Display, tries: u64) {
+    if tries != 1 && !tries.is_multiple_of(60) {
+        return;
+    }
     tracing::error!(settings, %broker, "PARTITIONS is not what the queues on the broker were made with; set it to that");
 }
 

@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::{Logs, Problems, Values};
 use crate::telemetry;
 
+/// What still runs when all is said has so long.
+const LAST: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Why a program ended before it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -89,11 +92,14 @@ where
     }
     let failed = |error: std::io::Error| Failure::Failed(format!("the runtime can't start: {error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(&stop).map_err(failed)?;
         program(values, stop).await
-    })
+    });
+    // A read of a disk that hangs must not keep the process.
+    runtime.shutdown_timeout(LAST);
+    ended
 }
 
 /// Cancels `stop` on SIGTERM, and on SIGINT (Ctrl-C).

@@ -105,6 +105,9 @@ async fn a_slow_broker_keeps_nobody_waiting() {
     let user = world.user();
     proxy.delay(Direction::Back, Duration::from_millis(700));
     let mut due = talk(&world, user, "slow", 6).await;
+    // While one confirm is overdue nobody waits for another.
+    let waited = world.metric("tgw_ingress_late_confirms_total", &[]).await;
+    assert!((1.0..=3.0).contains(&waited), "{waited} of 6 waited for a confirm");
     proxy.delay(Direction::Back, Duration::ZERO);
     due.extend(talk(&world, user, "well", 1).await);
     reads(&world, user, &due).await;

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use harness::{
-    LONG, Posted, Process, Proxy, Rabbit, Update, World, WorldBuilder, post_to, wait_for, wait_until,
+    Direction, LONG, Posted, Process, Proxy, Rabbit, Update, World, WorldBuilder, post_to, wait_for,
+    wait_until,
 };
 
 fn world_on(proxy: &Proxy, rabbit: &Rabbit) -> WorldBuilder {
@@ -122,6 +124,62 @@ async fn several_ingresses_drain_as_one() {
             wait_holds(ingress, 0.0).await;
         }
     }
+}
+
+/// A broker whose machine is gone sends no goodbye: for some seconds it is just silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_ingresses_drain_as_one_after_a_silence() {
+    let rabbit = Rabbit::shared().await;
+    let proxy = Proxy::to(rabbit.address()).await;
+    let world = world_on(&proxy, rabbit).await;
+    world.conversation.echo();
+    let second = world.add_ingress().await;
+    let ingresses = [&world.ingress, &second];
+    for ingress in ingresses {
+        wait_peers(ingress, 1.0).await;
+    }
+    let users: Vec<i64> = (0..8).map(|_| world.user()).collect();
+    let mut due: HashMap<i64, Vec<String>> = HashMap::new();
+    proxy.freeze();
+    for n in 0..8 {
+        for (u, user) in users.iter().enumerate() {
+            let update = Update::text(*user, &format!("{n}"));
+            assert_eq!(post(ingresses[(n + u) % 2], &world, &update).await.status, 200);
+            due.entry(*user).or_default().push(format!("echo: {n}"));
+        }
+    }
+    for ingress in ingresses {
+        let away =
+            || async { (ingress.ready().await.1["dependencies"]["broker"]["state"] == "away").then_some(()) };
+        wait_for("the loss is noticed", LONG, away).await;
+        assert!(
+            ingress.metrics().await.sum("tgw_ingress_peers", &[]) > 0.5,
+            "the other one is not forgotten"
+        );
+    }
+    proxy.resume();
+    all_read(&world, &due).await;
+    for ingress in ingresses {
+        wait_holds(ingress, 0.0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_room_a_well_broker_serves_all_the_same() {
+    let rabbit = Rabbit::shared().await;
+    let proxy = Proxy::to(rabbit.address()).await;
+    let world = world_on(&proxy, rabbit).set("SPOOL_MAX_BYTES", 0).await;
+    world.conversation.echo();
+    let user = world.user();
+    // One confirm that is overdue, and nowhere to put its update.
+    proxy.delay(Direction::Back, Duration::from_secs(1));
+    let late = Update::text(user, "late");
+    assert_eq!(world.post(&late).await, 503);
+    proxy.delay(Direction::Back, Duration::ZERO);
+    let again = || async { (world.post(&late).await == 200).then_some(()) };
+    wait_for("it is taken when it comes again", LONG, again).await;
+    world.accept(&Update::text(user, "next")).await;
+    assert_eq!(world.telegram.wait_texts(user, 2).await, ["echo: late", "echo: next"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,12 +43,20 @@ pub(super) fn open(folder: &Path, kind: Kind) -> Result<Opened, OpenError> {
     let failed = |error: io::Error| OpenError::Disk { path: path.clone(), error: error.to_string() };
     fs::create_dir_all(folder).map_err(failed)?;
     let lock = Some(lock(&folder.join(format!("{name}.lock")), &path)?);
+    let new = folder.join(format!("{name}.new"));
+    if !path.exists() && new.exists() {
+        // An earlier start ended between its last two steps.
+        fs::rename(&new, &path).map_err(failed)?;
+    }
     let (database, set_aside) = match attempt(&path, kind) {
         Ok(database) => (database, None),
         Err(Trouble::Damaged(error)) => {
+            let saved = begin_anew(&path, &new, kind)?;
             let aside = folder.join(format!("{name}.damaged-{}", clock::now_ms()));
-            fs::rename(&path, &aside).map_err(failed)?;
-            (begin_anew(&path, kind, &aside, &error)?, Some(aside))
+            fs::rename(&path, &aside).and_then(|()| fs::rename(&new, &path)).map_err(failed)?;
+            let kept = aside.display();
+            tracing::error!(error, %kept, saved, "the database is damaged; a new one holds what could be read of it");
+            (attempt(&path, kind).map_err(|trouble| told(trouble, &path))?, Some(aside))
         }
         Err(Trouble::Other(error)) => return Err(error),
     };
@@ -57,16 +65,19 @@ pub(super) fn open(folder: &Path, kind: Kind) -> Result<Opened, OpenError> {
     Ok(Opened { database, lock, set_aside })
 }
 
-/// A new file, with what can be read of the damaged one.
-fn begin_anew(path: &Path, kind: Kind, aside: &Path, error: &str) -> Result<redb::Database, OpenError> {
-    let database = attempt(path, kind).map_err(|trouble| told(trouble, path))?;
-    let saved = salvage(aside, &database, kind).unwrap_or_else(|error| {
+/// Makes a new file beside the damaged one, with what can be read of it; tells how many entries that is. Only when
+/// that is on disk do the two change places, so that a start which is killed meanwhile is just begun again.
+fn begin_anew(damaged: &Path, new: &Path, kind: Kind) -> Result<u64, OpenError> {
+    if let Err(error) = fs::remove_file(new)
+        && error.kind() != ErrorKind::NotFound
+    {
+        return Err(OpenError::Disk { path: new.to_path_buf(), error: error.to_string() });
+    }
+    let database = attempt(new, kind).map_err(|trouble| told(trouble, new))?;
+    Ok(salvage(damaged, &database, kind).unwrap_or_else(|error| {
         tracing::error!(%error, "nothing of the damaged database could be saved");
         0
-    });
-    let kept = aside.display();
-    tracing::error!(error, %kept, saved, "the database is damaged; a new one holds what could be read of it");
-    Ok(database)
+    }))
 }
 
 /// Opens the file once more, after an I/O error. One that turns out damaged is left for the next start:

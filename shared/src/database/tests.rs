@@ -158,6 +158,32 @@ async fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
     }
 }
 
+/// The number 7 is what can be saved of any file of this kind.
+const SAVING: Kind = Kind {
+    salvage: |damaged| {
+        damaged.to.open_table(NUMBERS)?.insert(7, 7)?;
+        Ok(1)
+    },
+    ..KIND
+};
+
+#[tokio::test]
+async fn a_start_that_was_killed_while_it_saved_is_begun_again() {
+    let folder = TempDir::new().unwrap();
+    let (path, new) = (folder.path().join(KIND.name), folder.path().join("test.redb.new"));
+    // Killed in the midst: half a new file beside the damaged one.
+    fs::write(&path, b"damaged".repeat(1000)).unwrap();
+    fs::write(&new, b"half a file").unwrap();
+    let database = Database::open(folder.path(), SAVING).unwrap();
+    assert_eq!((count(&database).await, database.set_aside().is_some()), (Ok(1), true));
+    database.close().await;
+    // Killed between the two renames: the new file is whole, and nothing has the name.
+    fs::rename(&path, &new).unwrap();
+    let database = Database::open(folder.path(), SAVING).unwrap();
+    assert_eq!((count(&database).await, database.set_aside()), (Ok(1), None));
+    assert!(!new.exists());
+}
+
 #[tokio::test]
 async fn an_empty_file_is_no_damage() {
     let folder = TempDir::new().unwrap();

@@ -19,12 +19,15 @@ const LENGTH: usize = 4;
 struct LetterHead<'a> {
     letter: &'a Letter,
     rest: Option<usize>,
+    body: usize,
 }
 
 #[derive(Deserialize)]
 struct OwnedLetterHead {
     letter: Letter,
     rest: Option<usize>,
+    /// The length of the body, which the first records did not have.
+    body: Option<usize>,
 }
 
 pub(crate) fn of_update(envelope: &Envelope) -> Result<Vec<u8>, PublishError> {
@@ -32,7 +35,7 @@ pub(crate) fn of_update(envelope: &Envelope) -> Result<Vec<u8>, PublishError> {
 }
 
 pub(crate) fn of_letter(letter: &Letter) -> Result<Vec<u8>, PublishError> {
-    let head = LetterHead { letter, rest: letter.rest.as_ref().map(Bytes::len) };
+    let head = LetterHead { letter, rest: letter.rest.as_ref().map(Bytes::len), body: letter.body.len() };
     let rest = letter.rest.as_deref().unwrap_or_default();
     frame(&serde_json::to_vec(&head).map_err(unwritable)?, &[rest, &letter.body])
 }
@@ -51,8 +54,18 @@ pub(crate) fn to_update(record: Bytes) -> Result<Envelope, Bytes> {
 /// Where the body begins of the update whose record may begin with these bytes. Quick: it is asked of every
 /// byte of a damaged file.
 pub(crate) fn looks_like_an_update(bytes: &[u8]) -> Option<usize> {
-    let head =
-        bytes.get(PREFIX..).filter(|head| bytes[0] == VERSION && head.starts_with(b"{\"update_id\":"))?;
+    looks_like(bytes, b"{\"update_id\":")
+}
+
+/// Where the letter ends whose record may begin with these bytes.
+pub(crate) fn looks_like_a_letter(bytes: &[u8]) -> Option<usize> {
+    let head_ends = looks_like(bytes, b"{\"letter\":")?;
+    let head: OwnedLetterHead = serde_json::from_slice(bytes.get(PREFIX..head_ends)?).ok()?;
+    head_ends.checked_add(head.rest.unwrap_or(0))?.checked_add(head.body?)
+}
+
+fn looks_like(bytes: &[u8], head_begins: &[u8]) -> Option<usize> {
+    let head = bytes.get(PREFIX..).filter(|head| bytes[0] == VERSION && head.starts_with(head_begins))?;
     let length = bytes.get(1 + SUM..PREFIX)?.first_chunk::<LENGTH>()?;
     let length = u32::from_le_bytes(*length) as usize;
     (length <= head.len()).then_some(PREFIX + length)
@@ -60,7 +73,7 @@ pub(crate) fn looks_like_an_update(bytes: &[u8]) -> Option<usize> {
 
 pub(crate) fn to_letter(record: Bytes) -> Option<Letter> {
     let (head, mut body) = unframe(&record)?;
-    let OwnedLetterHead { letter, rest } = serde_json::from_slice(&head).ok()?;
+    let OwnedLetterHead { letter, rest, .. } = serde_json::from_slice(&head).ok()?;
     if rest.is_some_and(|length| length > body.len()) {
         return None;
     }

@@ -5,21 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::future::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::events;
 use super::inner::Inner;
 use super::peers::{Announcement, Peers};
-use crate::queue::rabbitmq::{Fanout, Generation, Heard};
+use crate::queue::rabbitmq::{Fanout, Generation, Heard, Hearing};
 
 /// How often an ingress that holds something says so (design 4).
 const HOLDING: Duration = Duration::from_millis(200);
 
 /// One that holds nothing is heard every so many of these, so that it is waited for when all come back.
-const QUIET: u32 = 5;
+const QUIET: u32 = 2;
 
 /// Between two announcements of a change; while others wait for one's word, this is their pace.
-const APART: Duration = Duration::from_millis(5);
+const APART: Duration = Duration::from_millis(10);
+
+/// How long the goodbye has to get on its way.
+const GOODBYE: Duration = Duration::from_millis(50);
 
 pub(super) struct Announcer {
     inner: Arc<Inner>,
@@ -49,8 +53,17 @@ impl Announcer {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return self.say(true),
-                heard = self.fanout.heard() => self.heard(heard),
+                () = stop.cancelled() => {
+                    self.say(true);
+                    return tokio::time::sleep(GOODBYE).await;
+                }
+                heard = self.fanout.heard() => {
+                    self.heard(heard);
+                    // All that has come, and then the conclusions, once.
+                    while let Some(heard) = self.fanout.heard().now_or_never() {
+                        self.heard(heard);
+                    }
+                }
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
                     if ticks.is_multiple_of(QUIET) || !self.inner.index.heads().is_empty() {
@@ -67,10 +80,14 @@ impl Announcer {
         let now = Instant::now();
         match heard {
             Heard::Change(generation) => {
-                self.peers.disconnected();
-                if generation.is_connected() {
-                    self.peers.connected(now);
-                    self.say(false);
+                self.peers.disconnected(now);
+                match generation.hearing {
+                    Hearing::Lost => {}
+                    Hearing::Connected => {
+                        self.peers.connected(now);
+                        self.say(false);
+                    }
+                    Hearing::Deaf => self.peers.deaf(now),
                 }
                 self.generation = generation;
             }
@@ -104,7 +121,7 @@ impl Announcer {
             self.elsewhere = elsewhere;
         }
         self.inner.awaits.store(self.peers.are_awaited(), Ordering::Relaxed);
-        self.inner.concluded.store(self.generation.0, Ordering::Release);
+        self.inner.concluded.store(self.generation.number, Ordering::Release);
         let settled = self.peers.settled(now);
         if self.inner.settled.swap(settled, Ordering::Relaxed) != settled || news {
             self.inner.changed.notify_one();

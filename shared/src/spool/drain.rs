@@ -95,7 +95,10 @@ impl Drain {
                 (Vec::new(), Some(Instant::now() + REST))
             }
         };
-        // Those that had no room this time.
+        // Those that had no room this time are the first of the next.
+        if let Some((bucket, _)) = ready.get(pages.len()) {
+            self.inner.index.has_turn(*bucket);
+        }
         ready.iter().skip(pages.len()).for_each(|(bucket, _)| self.inner.index.drained(*bucket, rest));
         pages
     }
@@ -116,14 +119,13 @@ impl Drain {
             }
         }
         let count = confirmed.len() as u64;
-        // Also with none: after a write that failed this is how the bucket is looked at.
-        match self.inner.remove(bucket, confirmed).await {
-            Ok(()) => events::drained(count),
-            Err(error) => {
-                events::unread(&error);
-                failed = true;
-            }
+        // Also with none: after a write that failed this is how the bucket is looked at. What is confirmed is not
+        // published again because a disk is full: only its removal is tried again.
+        while let Err(error) = self.inner.remove(bucket, confirmed.clone()).await {
+            events::unwritten(&error);
+            tokio::time::sleep(REST).await;
         }
+        events::drained(count);
         self.inner.index.drained(bucket, failed.then(|| Instant::now() + REST));
         self.inner.announce.notify_one();
         bytes

@@ -92,6 +92,11 @@ pub(super) fn unreadable() {
     tracing::error!("a record of the spool can't be read; it becomes a dead letter");
 }
 
+pub(super) fn unwritten(error: &dyn Display) {
+    metrics::count(&FAILED, &["disk"]);
+    tracing::debug!(%error, "what is at the broker can't be taken out of the spool yet");
+}
+
 pub(super) fn unread(error: &dyn Display) {
     tracing::error!(%error, "the spool can't be read; it is tried again");
 }

@@ -28,7 +28,8 @@ struct Bucket {
 
 impl Bucket {
     fn is_ours(&self) -> bool {
-        self.writing > 0 || self.pending > 0 || self.head.is_some() || self.unsure || self.draining
+        // What a failed write may have left was not accepted: nobody has to wait for it.
+        self.writing > 0 || self.pending > 0 || self.head.is_some() || self.draining
     }
 
     fn is_behind(&self) -> bool {
@@ -48,6 +49,8 @@ pub(super) struct Index {
     buckets: Mutex<Vec<Bucket>>,
     /// How many are behind something: while none is, a new update costs one look at this.
     behind: AtomicUsize,
+    /// How many have to be looked at.
+    unsure: AtomicUsize,
     /// Where the next round of draining begins, so that every bucket has its turn.
     turn: AtomicUsize,
 }
@@ -55,7 +58,12 @@ pub(super) struct Index {
 impl Index {
     pub fn new(heads: &[(u16, Head)]) -> Self {
         let buckets = Mutex::new(vec![Bucket::default(); usize::from(BUCKETS)]);
-        let index = Self { buckets, behind: AtomicUsize::new(0), turn: AtomicUsize::new(0) };
+        let index = Self {
+            buckets,
+            behind: AtomicUsize::new(0),
+            unsure: AtomicUsize::new(0),
+            turn: AtomicUsize::new(0),
+        };
         for (bucket, head) in heads {
             index.change(*bucket, |it| it.head = Some(*head));
         }
@@ -111,16 +119,20 @@ impl Index {
         let mut ready = Vec::new();
         for bucket in (first..BUCKETS).chain(0..first) {
             if ready.len() == most {
-                self.turn.store(usize::from(bucket), Ordering::Relaxed);
                 break;
             }
             let Some(it) = buckets.get_mut(usize::from(bucket)) else { continue };
             if let Some(last) = it.ready(now) {
-                it.draining = true;
+                self.counted(it, |it| it.draining = true);
                 ready.push((bucket, last));
             }
         }
         ready
+    }
+
+    /// The next round begins with this one, which had no room in this one.
+    pub fn has_turn(&self, bucket: u16) {
+        self.turn.store(usize::from(bucket), Ordering::Relaxed);
     }
 
     /// It is no longer being drained; after a failure it rests until then.
@@ -130,9 +142,9 @@ impl Index {
 
     /// What the other ingresses hold: the lowest update_id of each of their buckets.
     pub fn set_elsewhere(&self, heads: &HashMap<u16, u64>) {
-        for bucket in 0..BUCKETS {
-            let lowest = heads.get(&bucket).copied();
-            self.change(bucket, |it| it.elsewhere = lowest);
+        let mut buckets = self.lock();
+        for (bucket, it) in (0..).zip(buckets.iter_mut()) {
+            self.counted(it, |it| it.elsewhere = heads.get(&bucket).copied());
         }
     }
 
@@ -142,27 +154,35 @@ impl Index {
         (0..).zip(buckets.iter()).filter_map(|(number, it)| Some((number, it.head?))).collect()
     }
 
-    /// Whether nothing is spooled, here or elsewhere.
+    /// Whether there is nothing to drain, now or later.
     pub fn is_idle(&self) -> bool {
-        self.behind.load(Ordering::Acquire) == 0
+        self.behind.load(Ordering::Acquire) == 0 && self.unsure.load(Ordering::Acquire) == 0
     }
 
-    fn change<T>(&self, bucket: u16, change: impl FnOnce(&mut Bucket) -> T) -> Option<T> {
-        let mut buckets = self.lock();
-        let it = buckets.get_mut(usize::from(bucket))?;
-        let was_behind = it.is_behind();
-        let changed = change(it);
-        match (was_behind, it.is_behind()) {
-            (false, true) => drop(self.behind.fetch_add(1, Ordering::Release)),
-            (true, false) => drop(self.behind.fetch_sub(1, Ordering::Release)),
-            _ => {}
+    fn change(&self, bucket: u16, change: impl FnOnce(&mut Bucket)) {
+        if let Some(it) = self.lock().get_mut(usize::from(bucket)) {
+            self.counted(it, change);
         }
-        Some(changed)
+    }
+
+    fn counted(&self, it: &mut Bucket, change: impl FnOnce(&mut Bucket)) {
+        let (was_behind, was_unsure) = (it.is_behind(), it.unsure);
+        change(it);
+        count(&self.behind, was_behind, it.is_behind());
+        count(&self.unsure, was_unsure, it.unsure);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Bucket>> {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn count(of: &AtomicUsize, before: bool, now: bool) {
+    match (before, now) {
+        (false, true) => of.fetch_add(1, Ordering::Release),
+        (true, false) => of.fetch_sub(1, Ordering::Release),
+        _ => 0,
+    };
 }
 
 #[cfg(test)]
@@ -233,11 +253,11 @@ mod tests {
         let (index, now) = (Index::new(&[]), Instant::now());
         index.begin(1, false);
         index.written(1, true);
-        assert!(index.is_behind(1));
+        assert!(!index.is_behind(1) && !index.is_idle(), "it was not accepted, and may be there");
         assert_eq!(index.take_ready(9, now), [(1, u64::MAX)]);
         index.removed(1, &Removed::default());
         index.drained(1, None);
-        assert!(!index.is_behind(1));
+        assert!(!index.is_behind(1) && index.is_idle());
     }
 
     #[test]
@@ -255,8 +275,10 @@ mod tests {
         let (index, now) = (Index::new(&heads), Instant::now());
         let mut seen = Vec::new();
         for _ in 0..3 {
-            let ready = index.take_ready(2, now);
-            seen.extend(ready.iter().map(|(bucket, _)| *bucket));
+            // As a drain does that has room for two.
+            let ready = index.take_ready(1024, now);
+            seen.extend(ready[..2].iter().map(|(bucket, _)| *bucket));
+            index.has_turn(ready[2].0);
             ready.iter().for_each(|(bucket, _)| index.drained(*bucket, None));
         }
         assert_eq!(seen, [0, 1, 2, 3, 4, 5]);

@@ -158,7 +158,7 @@ impl Inner {
     /// The connection is a new one, and nobody has looked yet who has to be waited for.
     pub fn is_unconcluded(&self) -> bool {
         let concluded = self.concluded.load(Ordering::Acquire);
-        self.generation.get().is_some_and(|generation| generation.borrow().0 != concluded)
+        self.generation.get().is_some_and(|generation| generation.borrow().number != concluded)
     }
 
     pub fn freed(&self, bytes: u64) {
@@ -166,6 +166,11 @@ impl Inner {
         if bytes > 0 {
             self.full.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// The disk hangs, or as much waits for it as may.
+    pub fn hangs(&self) {
+        self.failing.store(true, Ordering::Relaxed);
     }
 
     pub fn note(&self, outcome: &Result<(), SpoolError>) {

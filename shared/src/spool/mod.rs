@@ -80,12 +80,17 @@ impl Spool {
         it.doubt.load(Ordering::Relaxed)
             || it.awaits.load(Ordering::Relaxed)
             || it.is_unconcluded()
-            || it.index.is_behind(envelope.partition(BUCKETS))
+            || self.holds_older(envelope)
     }
 
-    /// A confirm is overdue.
-    pub fn doubt(&self) {
-        self.0.doubt.store(true, Ordering::Relaxed);
+    /// Whether an older update of its chat may be spooled, here or in another ingress's spool.
+    pub fn holds_older(&self, envelope: &Envelope) -> bool {
+        self.0.index.is_behind(envelope.partition(BUCKETS))
+    }
+
+    /// The disk did not answer in time.
+    pub fn hangs(&self) {
+        self.0.hangs();
     }
 
     /// A publish ended: the broker is known to be well, or known to be away.
@@ -96,7 +101,8 @@ impl Spool {
     }
 
     /// Returns when the update is on disk; one that is there already is. `late` is its publish, where one was
-    /// begun and may still be confirmed: if it is, the record goes. Dropping the future takes nothing back.
+    /// begun and may still be confirmed: if it is, the record goes, and until it is known everybody else comes
+    /// here first. Dropping the future takes nothing back.
     pub async fn put(&self, envelope: &Envelope, late: Option<Publishing>) -> Result<(), SpoolError> {
         let record = record::of_update(envelope).map_err(unwritable)?;
         let permit = self.permit()?;
@@ -104,12 +110,16 @@ impl Spool {
         let key = (envelope.partition(BUCKETS), envelope.update_id);
         let head = Head { update_id: envelope.update_id, received_ms: envelope.received_ms };
         self.0.index.begin(key.0, late.is_some());
+        if late.is_some() {
+            self.0.doubt.store(true, Ordering::Relaxed);
+        }
         let (answer, stored) = oneshot::channel();
-        let inner = Arc::clone(&self.0);
+        // With its body, which counts towards what large bodies may have in memory.
+        let (inner, body) = (Arc::clone(&self.0), envelope.body.clone());
         self.0.runtime.spawn(async move {
             let outcome = inner.write(key, head, record, room).await;
             inner.index.written(key.0, outcome.is_err());
-            drop(permit);
+            drop((permit, body));
             inner.note(&outcome);
             // Whoever asked may have given up.
             answer.send(outcome).ok();
@@ -150,7 +160,10 @@ impl Spool {
     }
 
     fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, SpoolError> {
-        let waits = |_| SpoolError::Disk("as much waits for it as may wait".to_owned());
+        let waits = |_| {
+            self.0.hangs();
+            SpoolError::Disk("as much waits for it as may wait".to_owned())
+        };
         Arc::clone(&self.0.writes).try_acquire_owned().map_err(waits)
     }
 }

@@ -12,9 +12,14 @@ use serde::{Deserialize, Serialize};
 /// One that was not heard for so long is not waited for (design 4).
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// One that was there before the broker went away is waited for so long after it came back: the longest wait
-/// between two tries to connect, and the declarations after it.
-const RETURN: Duration = Duration::from_secs(3);
+/// One that was there before the broker went away is waited for so long after it came back: a try to connect may
+/// hang for 5 s where packets are swallowed, and the next comes up to 1.5 s later.
+const RETURN: Duration = Duration::from_secs(8);
+
+/// One hears oneself too. Without that for so long, the broker is silent and not the others: they must not be
+/// forgotten before the loss of the connection is noticed. Shorter than `SILENCE` less the longest pause between
+/// two of a peer's words.
+const ECHO: Duration = Duration::from_secs(1);
 
 /// The version of what ingresses tell each other. A reader ignores a newer one, and so waits for nobody.
 const VERSION: u32 = 1;
@@ -51,7 +56,10 @@ pub(super) struct Peers {
     others: HashMap<String, Peer>,
     /// Before this it is not known who is there: none while there is no connection.
     known_from: Option<Instant>,
-    was_connected: bool,
+    /// It has once known who is there.
+    was_settled: bool,
+    /// When its own words were heard last, on this connection; none while there is no connection.
+    echo: Option<Instant>,
 }
 
 impl Peers {
@@ -60,16 +68,36 @@ impl Peers {
     }
 
     pub fn connected(&mut self, now: Instant) {
-        // Who else is there only time tells, the first time; later those of before are waited for by name.
-        let wait = if self.was_connected { Duration::ZERO } else { SILENCE };
-        self.known_from = Some(now + wait);
-        self.was_connected = true;
-        self.others.values_mut().for_each(|peer| peer.until = now + RETURN);
+        self.echo = Some(now);
+        self.back(now);
     }
 
-    pub fn disconnected(&mut self) {
+    /// The broker is heard again.
+    fn back(&mut self, now: Instant) {
+        // Who else is there only time tells, the first time; later those of before are waited for by name.
+        let wait = if self.was_settled { Duration::ZERO } else { SILENCE };
+        self.known_from = Some(now + wait);
+        for peer in self.others.values_mut() {
+            (peer.is_back, peer.until) = (false, now + RETURN);
+        }
+    }
+
+    pub fn disconnected(&mut self, now: Instant) {
+        self.echo = None;
+        self.gone(now);
+    }
+
+    fn gone(&mut self, now: Instant) {
+        self.was_settled |= self.known_from.is_some_and(|from| now >= from);
         self.known_from = None;
         self.others.values_mut().for_each(|peer| peer.is_back = false);
+    }
+
+    /// Nobody can be heard on this connection: it is as if it were alone.
+    pub fn deaf(&mut self, now: Instant) {
+        self.echo = None;
+        self.others.clear();
+        self.known_from = Some(now);
     }
 
     /// True if it was another ingress's.
@@ -78,6 +106,10 @@ impl Peers {
             return false;
         };
         if from == self.name {
+            if self.echo.is_some() && self.known_from.is_none() {
+                self.back(now);
+            }
+            self.echo = self.echo.map(|_| now);
             return false;
         }
         if bye {
@@ -88,8 +120,11 @@ impl Peers {
         true
     }
 
-    /// Forgets who was silent for too long.
+    /// Forgets who was silent for too long, unless it is the broker that is.
     pub fn tick(&mut self, now: Instant) {
+        if self.known_from.is_some() && self.echo.is_some_and(|echo| now > echo + ECHO) {
+            self.gone(now);
+        }
         if self.known_from.is_some() {
             self.others.retain(|_, peer| now < peer.until);
         }
@@ -149,6 +184,53 @@ mod tests {
         assert_eq!(peers.heads(), HashMap::from([(1, 10), (2, 20)]));
     }
 
+    /// A peer that is quiet says something every 0.4 s, and so does this one.
+    fn hears_all(peers: &mut Peers, now: Instant) {
+        for name in ["me", "a"] {
+            peers.heard(now, &says(name, &[(1, 5)]));
+        }
+    }
+
+    #[test]
+    fn a_broker_that_falls_silent_makes_nobody_forgotten() {
+        let (mut peers, start) = (Peers::new("me".to_owned()), Instant::now());
+        peers.connected(start);
+        hears_all(&mut peers, second(start, 3.0));
+        for tenth in 0..200 {
+            peers.tick(second(start, 3.0 + f64::from(tenth) / 10.0));
+        }
+        assert_eq!(peers.count(), 1);
+        assert!(peers.are_awaited() && !peers.settled(second(start, 23.0)));
+        // It is heard again, on the same connection: the other one is waited for as after a loss.
+        let back = second(start, 23.0);
+        peers.heard(back, &says("me", &[]));
+        peers.tick(back);
+        assert!(peers.are_awaited() && !peers.settled(back));
+        hears_all(&mut peers, back);
+        assert!(!peers.are_awaited() && peers.settled(back));
+    }
+
+    #[test]
+    fn where_nobody_can_be_heard_one_is_alone() {
+        let (mut peers, start) = (Peers::new("me".to_owned()), Instant::now());
+        peers.connected(start);
+        hears_all(&mut peers, start);
+        peers.disconnected(start);
+        peers.deaf(start);
+        assert!(peers.settled(start) && !peers.are_awaited() && peers.heads().is_empty());
+        peers.tick(second(start, 60.0));
+        assert!(peers.settled(second(start, 60.0)));
+    }
+
+    #[test]
+    fn a_connection_that_did_not_last_teaches_nothing() {
+        let (mut peers, start) = (Peers::new("me".to_owned()), Instant::now());
+        peers.connected(start);
+        peers.disconnected(second(start, 0.1));
+        peers.connected(second(start, 1.0));
+        assert!(!peers.settled(second(start, 2.9)) && peers.settled(second(start, 3.1)));
+    }
+
     #[test]
     fn one_that_is_silent_is_not_waited_for_and_one_that_says_goodbye_not_at_all() {
         let (mut peers, start) = (Peers::new("me".to_owned()), Instant::now());
@@ -157,6 +239,7 @@ mod tests {
         peers.heard(start, &says("b", &[(2, 2)]));
         let bye = Announcement::new("b".to_owned(), Vec::new(), true);
         peers.heard(start, &serde_json::to_vec(&bye).unwrap());
+        peers.heard(second(start, 1.8), &says("me", &[]));
         peers.tick(second(start, 1.9));
         assert_eq!(peers.heads(), HashMap::from([(1, 1)]));
         peers.tick(second(start, 2.1));
@@ -178,20 +261,21 @@ mod tests {
         peers.connected(start);
         peers.heard(start, &says("a", &[]));
         peers.heard(start, &says("b", &[]));
-        peers.disconnected();
+        peers.disconnected(second(start, 10.0));
         assert!(!peers.settled(second(start, 60.0)));
         let back = second(start, 60.0);
         peers.tick(back);
         peers.connected(back);
         assert!(!peers.settled(back) && peers.are_awaited());
-        peers.heard(back, &says("a", &[(1, 5)]));
-        assert!(!peers.settled(second(back, 2.9)), "b may hold something older");
-        peers.heard(second(back, 1.0), &says("a", &[(1, 5)]));
-        peers.tick(second(back, 2.95));
-        assert!(!peers.settled(second(back, 2.95)));
-        peers.heard(second(back, 2.9), &says("a", &[(1, 5)]));
-        peers.tick(second(back, 3.1));
-        assert!(peers.settled(second(back, 3.1)) && !peers.are_awaited());
+        for second_after in 1..8 {
+            let now = back + Duration::from_secs(second_after);
+            hears_all(&mut peers, now);
+            peers.tick(now);
+            assert!(!peers.settled(now) && peers.are_awaited(), "b may hold something older");
+        }
+        hears_all(&mut peers, second(back, 8.0));
+        peers.tick(second(back, 8.1));
+        assert!(peers.settled(second(back, 8.1)) && !peers.are_awaited());
         assert_eq!(peers.heads(), HashMap::from([(1, 5)]));
     }
 
@@ -199,7 +283,7 @@ mod tests {
     fn alone_one_begins_at_once_when_the_broker_is_back() {
         let (mut peers, start) = (Peers::new("me".to_owned()), Instant::now());
         peers.connected(start);
-        peers.disconnected();
+        peers.disconnected(second(start, 10.0));
         peers.connected(second(start, 60.0));
         assert!(peers.settled(second(start, 60.0)) && !peers.are_awaited());
     }

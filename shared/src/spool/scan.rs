@@ -6,7 +6,7 @@
 //! it is found to have been seen. Better twice than never.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -25,25 +25,33 @@ const LONGEST: usize = 2 * MAX_BODY_BYTES;
 /// White space that may follow a body, as Telegram sent it.
 const TAIL: usize = 4;
 
-/// What is older has expired, and was delivered long ago unless it was still waiting (facts T4).
-const OLDEST_MS: u64 = 24 * 60 * 60 * 1000;
+/// What is older was delivered long ago, unless the broker was away for a week.
+const OLDEST_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
-/// Calls `found` with every sound update in the file, and its record.
-pub(super) fn scan<E: From<io::Error>>(
-    path: &Path,
-    mut found: impl FnMut(&Envelope, &[u8]) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut file = File::open(path)?;
-    let mut window = Vec::new();
+/// What is passed over where the disk can't be read.
+const SECTOR: u64 = 4096;
+
+/// What was found.
+pub(super) enum Found {
+    Update(Envelope),
+    Letter,
+}
+
+/// Calls `found` with every sound update and letter in the file, and its record. An error is `found`'s: what can't be read
+/// is passed over.
+pub(super) fn scan<E>(path: &Path, mut found: impl FnMut(Found, &[u8]) -> Result<(), E>) -> Result<(), E> {
+    let Ok(mut file) = File::open(path) else { return Ok(()) };
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let (mut window, mut place) = (Vec::new(), 0);
     loop {
-        let read = file.by_ref().take(STEP as u64).read_to_end(&mut window)?;
+        let read = read(&mut file, length, &mut place, &mut window);
         // A record that begins in the last part of the window may go on in the next.
         let end = if read == 0 { window.len() } else { window.len().saturating_sub(LONGEST) };
         let mut at = 0;
         while at < end {
             at += match record_at(&window[at..]) {
-                Some((envelope, length)) => {
-                    found(&envelope, &window[at..at + length])?;
+                Some((what, length)) => {
+                    found(what, &window[at..at + length])?;
                     length
                 }
                 None => 1,
@@ -56,8 +64,35 @@ pub(super) fn scan<E: From<io::Error>>(
     }
 }
 
+/// Reads on from `place`; how much, which is nothing at the end. What is behind a bad sector does not follow on
+/// what is before it.
+fn read(file: &mut File, length: u64, place: &mut u64, window: &mut Vec<u8>) -> usize {
+    while *place < length {
+        let before = window.len();
+        let outcome = file
+            .seek(SeekFrom::Start(*place))
+            .and_then(|_| file.by_ref().take(STEP as u64).read_to_end(window));
+        let read = window.len() - before;
+        *place += read as u64;
+        match outcome {
+            Ok(0) => return 0,
+            Ok(_) => return read,
+            Err(_) if read > 0 => return read,
+            Err(_) => {
+                window.clear();
+                *place += SECTOR;
+            }
+        }
+    }
+    0
+}
+
 /// The record that begins here, if one does, and its length.
-fn record_at(bytes: &[u8]) -> Option<(Envelope, usize)> {
+fn record_at(bytes: &[u8]) -> Option<(Found, usize)> {
+    if let Some(end) = record::looks_like_a_letter(bytes) {
+        let letter = record::to_letter(Bytes::copy_from_slice(bytes.get(..end)?))?;
+        return is_young(letter.received_ms).then_some((Found::Letter, end));
+    }
     let body_at = record::looks_like_an_update(bytes)?;
     let mut body = serde_json::Deserializer::from_slice(bytes.get(body_at..)?).into_iter::<IgnoredAny>();
     body.next()?.ok()?;
@@ -65,14 +100,18 @@ fn record_at(bytes: &[u8]) -> Option<(Envelope, usize)> {
     (end..=end + TAIL).find_map(|end| {
         let record = Bytes::copy_from_slice(bytes.get(..end)?);
         let envelope = record::to_update(record).ok()?;
-        let is_young = clock::now_ms().saturating_sub(envelope.received_ms) < OLDEST_MS;
-        is_young.then_some((envelope, end))
+        is_young(envelope.received_ms).then_some((Found::Update(envelope), end))
     })
+}
+
+fn is_young(received_ms: u64) -> bool {
+    clock::now_ms().saturating_sub(received_ms) < OLDEST_MS
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Letter;
 
     fn envelope(update_id: u64, body: &str) -> Envelope {
         Envelope {
@@ -87,13 +126,30 @@ mod tests {
         }
     }
 
+    /// Stands for a letter.
+    const LETTER: u64 = 999;
+
+    #[test]
+    fn letters_are_found_whatever_they_hold() {
+        let letter = |body: &'static [u8]| Letter::malformed("x".to_owned(), None, None, body.into());
+        let mut bytes = vec![0; 77];
+        for body in [&b"not json \xff"[..], b"", b"{\"letter\":"] {
+            bytes.extend(record::of_letter(&letter(body)).unwrap());
+            bytes.extend(b"\x01\x01garbage");
+        }
+        assert_eq!(found_in(&bytes).iter().map(|it| it.update_id).collect::<Vec<_>>(), [LETTER; 3]);
+    }
+
     fn found_in(bytes: &[u8]) -> Vec<Envelope> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         let mut found = Vec::new();
-        let collect = |envelope: &Envelope, _: &[u8]| {
-            found.push(envelope.clone());
-            Ok::<_, io::Error>(())
+        let collect = |what: Found, _: &[u8]| {
+            match what {
+                Found::Update(envelope) => found.push(envelope),
+                Found::Letter => found.push(envelope(LETTER, "")),
+            }
+            Ok::<_, ()>(())
         };
         scan(file.path(), collect).unwrap();
         found
@@ -118,6 +174,14 @@ mod tests {
         let bytes: Vec<u8> = all.iter().flat_map(|it| record::of_update(it).unwrap()).collect();
         let ids: Vec<_> = found_in(&bytes).iter().map(|it| it.update_id).collect();
         assert_eq!(ids, (0..30).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_the_disk_does_not_give_is_passed_over() {
+        // A folder can be opened, and not read.
+        let folder = tempfile::TempDir::new().unwrap();
+        assert_eq!(scan(folder.path(), |_, _| Err("it found something")), Ok(()));
+        assert_eq!(scan(&folder.path().join("none"), |_, _| Err("it found something")), Ok(()));
     }
 
     #[test]

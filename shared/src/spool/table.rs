@@ -5,7 +5,7 @@ use bytes::Bytes;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::BUCKETS;
-use super::scan::scan;
+use super::scan::{Found, scan};
 use crate::database::Salvage;
 use crate::queue::record;
 
@@ -190,10 +190,22 @@ pub(super) fn letters(
 pub(super) fn salvage(damaged: &Salvage<'_>) -> Result<u64, redb::Error> {
     const FAR: u64 = 1 << 63;
     let mut saved = damaged.table(UPDATES, |(bucket, update_id)| bucket < BUCKETS && update_id < FAR)?;
-    saved += damaged.table(LETTERS, |sequence| sequence < FAR)?;
-    scan(damaged.path, |envelope, record| {
-        let key = (envelope.partition(BUCKETS), envelope.update_id);
-        saved += u64::from(insert(damaged.to, key, record)?);
+    let letters = damaged.table(LETTERS, |sequence| sequence < FAR)?;
+    saved += letters;
+    // Letters have nothing that two copies could be told by: all are from the table, or all from the bytes.
+    let mut next_letter = 0;
+    scan(damaged.path, |found, record| {
+        match found {
+            Found::Update(envelope) => {
+                let key = (envelope.partition(BUCKETS), envelope.update_id);
+                saved += u64::from(insert(damaged.to, key, record)?);
+            }
+            Found::Letter if letters == 0 => {
+                insert_letter(damaged.to, next_letter, record)?;
+                (next_letter, saved) = (next_letter + 1, saved + 1);
+            }
+            Found::Letter => {}
+        }
         Ok::<_, redb::Error>(())
     })?;
     Ok(saved)

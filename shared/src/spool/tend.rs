@@ -66,7 +66,10 @@ impl Tended {
         if tokio::time::timeout(GOODBYE, self.tasks.wait()).await.is_err() {
             tracing::debug!("the spool's tasks did not end");
         }
-        self.spool.0.database.close().await;
+        // A disk that hangs must not keep the process: what is in its file is as safe there.
+        if tokio::time::timeout(GOODBYE, self.spool.0.database.close()).await.is_err() {
+            tracing::warn!("the spool's disk hangs; its file was not closed");
+        }
     }
 }
 
@@ -89,8 +92,9 @@ impl Teller {
             }
             if self.inner.failing.load(Ordering::Relaxed) && probed.elapsed() >= PROBE {
                 probed = Instant::now();
-                let written = self.inner.database.write(|_| Ok(())).await;
-                self.inner.failing.store(written.is_err(), Ordering::Relaxed);
+                let writing = tokio::time::timeout(PROBE, self.inner.database.write(|_| Ok(())));
+                let is_well = writing.await.is_ok_and(|written| written.is_ok());
+                self.inner.failing.store(!is_well, Ordering::Relaxed);
             }
         }
     }

@@ -83,7 +83,6 @@ async fn a_late_confirm_takes_the_record_away_and_a_late_failure_leaves_it() {
     let publishing =
         |late: oneshot::Receiver<_>| Publishing::Embedded(Box::pin(async { late.await.unwrap() }));
     spool.put(&update(1, 1), Some(publishing(late))).await.unwrap();
-    spool.doubt();
     assert!(spool.comes_first(&update(2, 2)), "everybody goes there while a confirm is overdue");
     assert!(
         spool.0.index.take_ready(9, std::time::Instant::now()).is_empty(),
@@ -118,6 +117,15 @@ async fn a_full_spool_takes_nothing_until_something_is_gone() {
 }
 
 #[tokio::test]
+async fn a_late_confirm_leaves_no_doubt_where_the_spool_is_full() {
+    let folder = TempDir::new().unwrap();
+    let spool = open(&folder, 0).await;
+    let publishing = Publishing::Embedded(Box::pin(std::future::pending()));
+    assert!(matches!(spool.put(&update(1, 1), Some(publishing)).await, Err(SpoolError::Full)));
+    assert!(!spool.comes_first(&update(1, 2)), "nothing is there that could take the doubt away again");
+}
+
+#[tokio::test]
 async fn letters_and_what_they_weigh_are_there_after_opening_again() {
     let folder = TempDir::new().unwrap();
     let spool = open(&folder, 1 << 30).await;
@@ -143,10 +151,11 @@ async fn what_a_damaged_file_of_a_crash_holds_is_found_all_the_same() {
     for id in 0..50 {
         spool.put(&young(id), None).await.unwrap();
     }
+    spool.put_letter(&Letter::malformed("x".to_owned(), None, None, "not json".into())).await.unwrap();
     let mut file = std::fs::read(folder.path().join(FILE.name)).unwrap();
     file[..4096].fill(0xa5);
     std::fs::write(after.path().join(FILE.name), &file).unwrap();
     let spool = open(&after, 1 << 30).await;
-    assert_eq!(spool.status().updates, 50);
+    assert_eq!((spool.status().updates, spool.status().letters), (50, 1));
     assert!(spool.comes_first(&update(7, 1000)), "their chats wait for them");
 }

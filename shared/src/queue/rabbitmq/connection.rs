@@ -63,7 +63,8 @@ pub(super) async fn supervise<F>(
                 serve_one(connection, &teller, &mut serve).await;
             }
             Err(ConnectError::Topology(TopologyError::Partitions { broker })) => {
-                events::partitions_disagree(settings.partitions, &broker);
+                tries += 1;
+                events::partitions_disagree(settings.partitions, &broker, tries);
                 teller.tell(Link::Disagrees(broker.into()));
             }
             Err(error) => {

@@ -1,7 +1,6 @@
 //! Words between processes of one kind: a fanout exchange, and a queue of each process's own that lives as long
 //! as its connection. Nothing is kept and nothing is confirmed: what is said is said again soon.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,28 +11,40 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
-/// Words that may wait on either way; what is too many is dropped (I5).
+use crate::events;
+
+/// Words that may wait to be heard; what is too many is dropped (I5).
 const WAITING: usize = 256;
 
 /// What nobody took for so long is no news any more.
 const LIFE: Duration = Duration::from_secs(2);
 
-/// Counts the connections and their losses: odd while there is one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Generation(pub u64);
+/// A broker that allows no fanout is asked again after this: somebody may have changed a permission.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
-impl Generation {
-    pub fn is_connected(self) -> bool {
-        !self.0.is_multiple_of(2)
-    }
+/// Whether words come and go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hearing {
+    /// There is no connection.
+    #[default]
+    Lost,
+    Connected,
+    /// There is a connection, and the broker allows no fanout on it.
+    Deaf,
+}
+
+/// What can be heard, and a number that is another one with every change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation {
+    pub number: u64,
+    pub hearing: Hearing,
 }
 
 /// What is heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// A connection was made, or lost, or both.
     Change(Generation),
     /// Somebody's words, or one's own.
     Words(Bytes),
@@ -41,16 +52,15 @@ pub enum Heard {
 
 /// One process's end.
 pub struct Fanout {
-    say: mpsc::Sender<Bytes>,
-    words: mpsc::Receiver<Bytes>,
+    say: watch::Sender<Bytes>,
+    words: mpsc::Receiver<(u64, Bytes)>,
     generation: watch::Receiver<Generation>,
 }
 
 impl Fanout {
-    /// Says something, if there is a connection with room for it.
+    /// Says something. What could not go out before it is not said any more.
     pub fn say(&self, words: Bytes) {
-        // What does not go out is said again.
-        self.say.try_send(words).ok();
+        self.say.send_replace(words);
     }
 
     /// Which connection there is now, as soon as it is there: what is heard comes later.
@@ -60,12 +70,21 @@ impl Fanout {
 
     /// The next thing that is heard. May be dropped and asked again.
     pub async fn heard(&mut self) -> Heard {
-        tokio::select! {
-            biased;
-            Ok(()) = self.generation.changed() => Heard::Change(*self.generation.borrow_and_update()),
-            Some(words) = self.words.recv() => Heard::Words(words),
-            // The supervisor has ended, and with it everything that could be heard.
-            else => std::future::pending().await,
+        loop {
+            tokio::select! {
+                biased;
+                Ok(()) = self.generation.changed() => {
+                    return Heard::Change(*self.generation.borrow_and_update());
+                }
+                Some((number, words)) = self.words.recv() => {
+                    // An earlier connection's words tell nothing of this one.
+                    if number == self.generation.borrow().number {
+                        return Heard::Words(words);
+                    }
+                }
+                // The supervisor has ended, and with it everything that could be heard.
+                else => std::future::pending().await,
+            }
         }
     }
 }
@@ -74,57 +93,64 @@ impl Fanout {
 #[derive(Clone)]
 pub(super) struct Relay {
     exchange: String,
-    say: Arc<Mutex<mpsc::Receiver<Bytes>>>,
-    words: mpsc::Sender<Bytes>,
+    /// This process's queue.
+    queue: String,
+    say: watch::Receiver<Bytes>,
+    words: mpsc::Sender<(u64, Bytes)>,
     generation: watch::Sender<Generation>,
 }
 
 pub(super) fn pair(exchange: String) -> (Fanout, Relay) {
-    let (say, said) = mpsc::channel(WAITING);
+    let (say, said) = watch::channel(Bytes::new());
     let (words_in, words) = mpsc::channel(WAITING);
     let (generation_in, generation) = watch::channel(Generation::default());
-    let relay =
-        Relay { exchange, say: Arc::new(Mutex::new(said)), words: words_in, generation: generation_in };
+    let queue = format!("{exchange}.{}", uuid::Uuid::new_v4());
+    let relay = Relay { exchange, queue, say: said, words: words_in, generation: generation_in };
     (Fanout { say, words, generation }, relay)
 }
 
 impl Relay {
-    /// Relays until the channel fails; returns why it ended.
-    pub async fn serve(&self, connection: &Connection) -> String {
-        let _lost = Lost(&self.generation);
-        match self.relay(connection).await {
-            Ok(()) => "nobody announces any more".to_owned(),
-            Err(error) => error.to_string(),
+    /// Relays for as long as the connection lasts. A broker that allows none of it costs no more than that.
+    pub async fn serve(mut self, connection: &Connection) {
+        let generation = self.generation.clone();
+        let _lost = Lost(&generation);
+        loop {
+            let ended = self.relay(connection).await;
+            if !connection.status().connected() {
+                return std::future::pending().await;
+            }
+            let error = ended.map_or_else(|error| error.to_string(), |()| "its queue is gone".to_owned());
+            events::fanout_lost(&error);
+            change(&generation, Hearing::Deaf);
+            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 
-    async fn relay(&self, connection: &Connection) -> Result<(), lapin::Error> {
-        // Uncontended: the connection before this one has ended.
-        let mut say = self.say.lock().await;
+    async fn relay(&mut self, connection: &Connection) -> Result<(), lapin::Error> {
         let channel = connection.create_channel().await?;
         let mut heard = self.subscribe(&channel).await?;
-        while say.try_recv().is_ok() {}
-        self.generation.send_modify(|generation| generation.0 += 1);
+        self.say.mark_unchanged();
+        let number = change(&self.generation, Hearing::Connected);
         loop {
             tokio::select! {
                 delivery = heard.next() => match delivery.transpose()? {
                     Some(delivery) => {
                         // What finds no room is said again.
-                        self.words.try_send(Bytes::from(delivery.data)).ok();
+                        self.words.try_send((number, Bytes::from(delivery.data))).ok();
                         delivery.acker.ack(BasicAckOptions::default()).await?;
                     }
                     None => return Ok(()),
                 },
-                words = say.recv() => match words {
-                    Some(words) => self.publish(&channel, &words).await?,
-                    None => std::future::pending().await,
-                },
+                Ok(()) = self.say.changed() => {
+                    let words = self.say.borrow_and_update().clone();
+                    self.publish(&channel, &words).await?;
+                }
             }
         }
     }
 
-    /// A queue that the broker names, bounded and gone with the connection (facts R14: exclusive, or 4.3 refuses
-    /// a queue that is not durable). Acked and with a qos, since lapin's own queue has no bound (facts L6).
+    /// A queue of our prefix, bounded and gone with the connection (facts R14: exclusive, or 4.3 refuses a queue
+    /// that is not durable). Acked and with a qos, since lapin's own queue has no bound (facts L6).
     async fn subscribe(&self, channel: &Channel) -> Result<lapin::Consumer, lapin::Error> {
         let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
         let exchange: ShortString = self.exchange.as_str().into();
@@ -135,8 +161,8 @@ impl Relay {
         arguments.insert("x-max-length".into(), AMQPValue::LongInt(WAITING as i32));
         arguments.insert("x-message-ttl".into(), AMQPValue::LongInt(LIFE.as_millis() as i32));
         let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-        let queue = channel.queue_declare("".into(), exclusive, arguments).await?;
-        let name = queue.name().clone();
+        let name: ShortString = self.queue.as_str().into();
+        channel.queue_declare(name.clone(), exclusive, arguments).await?;
         let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
         channel.queue_bind(name.clone(), exchange, "".into(), bind, none.clone()).await?;
         channel.basic_qos(64, BasicQosOptions { global: false }).await?;
@@ -151,15 +177,16 @@ impl Relay {
     }
 }
 
+fn change(generation: &watch::Sender<Generation>, hearing: Hearing) -> u64 {
+    generation.send_modify(|it| *it = Generation { number: it.number + 1, hearing });
+    generation.borrow().number
+}
+
 /// Tells of the loss, however the connection's time ends.
 struct Lost<'a>(&'a watch::Sender<Generation>);
 
 impl Drop for Lost<'_> {
     fn drop(&mut self) {
-        self.0.send_if_modified(|generation| {
-            let was_connected = generation.is_connected();
-            generation.0 += u64::from(was_connected);
-            was_connected
-        });
+        change(self.0, Hearing::Lost);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod wire;
 use std::sync::Arc;
 
 pub use consumer::{Consumer, Hold, Receipt};
-pub use fanout::{Fanout, Generation, Heard};
+pub use fanout::{Fanout, Generation, Heard, Hearing};
 pub use publisher::{Publisher, Publishing};
 
 use crate::readiness::Readiness;

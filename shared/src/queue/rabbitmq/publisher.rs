@@ -139,8 +139,8 @@ impl Future for Publishing {
     }
 }
 
-/// Runs an owner per channel until one of them fails, or the relay of words; then all end, and what waited is
-/// told so.
+/// Runs an owner per channel until one of them fails; then all end, and what waited is told so. The relay of words
+/// beside them ends nothing.
 async fn serve(
     connection: Arc<Connection>,
     inboxes: Arc<[Mutex<mpsc::Receiver<Job>>]>,
@@ -154,10 +154,10 @@ async fn serve(
         }
     }
     let relaying = async {
-        match &relay {
-            Some(relay) => relay.serve(&connection).await,
-            None => std::future::pending().await,
+        if let Some(relay) = relay {
+            relay.serve(&connection).await;
         }
+        std::future::pending().await
     };
     let error = tokio::select! {
         (error, ..) = select_all(owners) => error,
