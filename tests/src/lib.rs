@@ -5,11 +5,16 @@
 //! A harness that cannot do its work has to fail the test at once, so it unwraps and panics freely.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod chaos;
 mod client;
+mod dice;
+mod figures;
 mod flood;
 mod group;
 mod http;
+mod ledger;
 mod letters;
+mod load;
 mod metrics;
 mod ports;
 mod process;
@@ -23,10 +28,15 @@ mod wait;
 mod world;
 mod world_builder;
 
+pub use chaos::Stage;
 pub use client::http_client;
+pub use dice::Dice;
+pub use figures::{Figures, LATENCY};
 pub use flood::{Flood, allow_many_connections};
 pub use http::{Answer, Request};
+pub use ledger::{Fault, Ledger, Part};
 pub use letters::{Letter, dead_letters, wait_dead_letters};
+pub use load::Load;
 pub use metrics::Metrics;
 pub use ports::free_port;
 pub use process::{Process, ProcessBuilder};

@@ -106,6 +106,11 @@ impl Rabbit {
         node.epmd = None;
     }
 
+    /// SIGSTOP: it takes in what is sent to it and answers nothing, as a machine does that is about to die.
+    pub fn freeze(&mut self) {
+        self.own().broker.as_mut().expect("it runs").signal(Signal::STOP);
+    }
+
     /// Until these quorum queues would survive [`Self::kill`]. Measured on 3.10.8: a queue that was declared
     /// less than 3 s before its node is killed never answers again, since the directory of such queues is
     /// a file that is written late. A young queue is not what a test of a crash is about.

@@ -21,6 +21,7 @@ struct State {
     /// Answered first, one a request; then the script.
     queue: VecDeque<Answer>,
     script: Script,
+    forgetful: bool,
 }
 
 impl std::fmt::Debug for State {
@@ -33,13 +34,15 @@ impl FakeService {
     /// Answers every request with `{"type":"text","content":"ok"}` until told otherwise.
     pub async fn start() -> Self {
         let script: Script = Box::new(|_| Answer::text("ok"));
-        let state = State { requests: Vec::new(), queue: VecDeque::new(), script };
+        let state = State { requests: Vec::new(), queue: VecDeque::new(), script, forgetful: false };
         let state = Arc::new(Mutex::new(state));
         let seen = state.clone();
         let handler: Handler = Arc::new(move |request| {
             let mut state = seen.lock().expect("no script panics");
             let answer = state.queue.pop_front().unwrap_or_else(|| (state.script)(&request));
-            state.requests.push(request);
+            if !state.forgetful {
+                state.requests.push(request);
+            }
             answer
         });
         Self { server: Server::start(handler).await, state }
@@ -65,6 +68,11 @@ impl FakeService {
     /// From now on what `script` makes of the request.
     pub fn answer_with(&self, script: impl Fn(&Request) -> Answer + Send + 'static) {
         self.state().script = Box::new(script);
+    }
+
+    /// From now on no request is kept: for a load that goes on for hours.
+    pub fn keep_nothing(&self) {
+        self.state().forgetful = true;
     }
 
     /// These first, one a request, before what [`Self::answer`] set.

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -46,12 +46,22 @@ pub struct FakeTelegram {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     calls: Vec<Call>,
     scripts: HashMap<String, VecDeque<Answer>>,
     token_refused: bool,
     last_message_id: i64,
+    watcher: Option<Watcher>,
+}
+
+/// Sees each call instead of its being kept; answers come so much later.
+type Watcher = (Duration, Box<dyn Fn(&Call) + Send>);
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("calls", &self.calls.len()).finish_non_exhaustive()
+    }
 }
 
 impl FakeTelegram {
@@ -81,6 +91,12 @@ impl FakeTelegram {
     /// Whether every call gets 401 from now on, as after the token was revoked.
     pub fn refuse_token(&self, refused: bool) {
         self.state().token_refused = refused;
+    }
+
+    /// From now on every call is answered after `latency`, shown to `seen` and not kept: for a load that
+    /// goes on for hours.
+    pub fn watch(&self, latency: Duration, seen: impl Fn(&Call) + Send + 'static) {
+        self.state().watcher = Some((latency, Box::new(seen)));
     }
 
     #[must_use]
@@ -133,8 +149,16 @@ impl State {
             Some(scripted) => scripted,
             None => self.success(token, &call),
         };
-        self.calls.push(call);
-        answer
+        match &self.watcher {
+            Some((latency, seen)) => {
+                seen(&call);
+                answer.after(*latency)
+            }
+            None => {
+                self.calls.push(call);
+                answer
+            }
+        }
     }
 
     fn success(&mut self, token: &str, call: &Call) -> Answer {

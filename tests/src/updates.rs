@@ -83,6 +83,12 @@ impl Update {
         )
     }
 
+    /// The message's text (messages only).
+    #[must_use]
+    pub fn saying(self, text: &str) -> Self {
+        self.set("/message/text", json!(text))
+    }
+
     /// With another update_id.
     #[must_use]
     pub fn id(self, update_id: i64) -> Self {

@@ -27,6 +27,9 @@ const LASTING: Duration = Duration::from_secs(1);
 /// No more returned updates are waited for after this much silence.
 const SILENCE: Duration = Duration::from_millis(50);
 
+/// For so long after the first fresh update of a claim a returned one may still come.
+const LATE_RETURNS: Duration = Duration::from_millis(150);
+
 /// At the end of the grace, for requests that are on the wire.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -187,23 +190,27 @@ impl Keeper {
     }
 }
 
-/// The deliveries of a new claim that were handed out before, sorted by update_id, and the first fresh one
-/// if it came: until then, until a short silence, or until as many are here as may be in hand.
+/// The first deliveries of a new claim: those that were handed out before, sorted by update_id, and the fresh ones
+/// behind them. Collected until a short silence, until as many are here as may be in hand, or until a moment
+/// after the first fresh one: a broker that has just started can hand out fresh ones first.
 async fn settle_down(
     first: Option<Delivery>,
     deliveries: &mut Receiver<Delivery>,
     prefetch: u16,
-) -> (Vec<Delivery>, Option<Delivery>) {
+) -> (Vec<Delivery>, Vec<Delivery>) {
     let mut returned = Vec::from_iter(first);
-    let mut fresh = None;
-    while returned.len() < usize::from(prefetch) {
-        match tokio::time::timeout(SILENCE, deliveries.recv()).await {
+    let mut fresh = Vec::new();
+    let mut end = None;
+    while returned.len() + fresh.len() < usize::from(prefetch) {
+        let now = Instant::now();
+        let until = end.map_or(now + SILENCE, |end: Instant| end.min(now + SILENCE));
+        match tokio::time::timeout_at(until, deliveries.recv()).await {
             Ok(Some(delivery)) if delivery.redelivered => returned.push(delivery),
-            Ok(other) => {
-                fresh = other;
-                break;
+            Ok(Some(delivery)) => {
+                fresh.push(delivery);
+                end.get_or_insert(now + LATE_RETURNS);
             }
-            Err(_) => break,
+            Ok(None) | Err(_) => break,
         }
     }
     returned.sort_by_key(|delivery| delivery.content.as_ref().map_or(0, |envelope| envelope.update_id));

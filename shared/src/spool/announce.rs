@@ -29,7 +29,7 @@ pub(super) struct Announcer {
     inner: Arc<Inner>,
     fanout: Fanout,
     peers: Peers,
-    name: String,
+    process: String,
     said: Option<Instant>,
     generation: Generation,
     /// What the others held when it was last looked.
@@ -38,12 +38,12 @@ pub(super) struct Announcer {
 
 impl Announcer {
     pub fn new(inner: Arc<Inner>, fanout: Fanout) -> Self {
-        let name = uuid::Uuid::new_v4().to_string();
+        let process = uuid::Uuid::new_v4().to_string();
         inner.settled.store(false, Ordering::Relaxed);
         // Only the first of a spool's announcers counts, and there is no second.
         inner.generation.set(fanout.generation()).ok();
-        let (peers, generation) = (Peers::new(name.clone()), Generation::default());
-        Self { inner, fanout, peers, name, said: None, generation, elsewhere: HashMap::new() }
+        let (peers, generation) = (Peers::new(process.clone()), Generation::default());
+        Self { inner, fanout, peers, process, said: None, generation, elsewhere: HashMap::new() }
     }
 
     /// Until `stop`; then it says goodbye, so that nobody waits for it.
@@ -102,7 +102,7 @@ impl Announcer {
 
     fn say(&mut self, bye: bool) {
         let heads = self.inner.index.heads().into_iter().map(|(bucket, head)| (bucket, head.update_id));
-        let words = Announcement::new(self.name.clone(), heads.collect(), bye);
+        let words = Announcement::new(self.inner.name.clone(), self.process.clone(), heads.collect(), bye);
         if let Ok(bytes) = serde_json::to_vec(&words) {
             self.fanout.say(bytes.into());
         }

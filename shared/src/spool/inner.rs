@@ -18,6 +18,8 @@ const WRITES: usize = 2048;
 
 pub(super) struct Inner {
     pub database: Database,
+    /// What the other ingresses know it by, also after a restart.
+    pub name: String,
     pub index: Index,
     pub limit: u64,
     pub bytes: AtomicU64,
@@ -47,10 +49,12 @@ pub(super) struct Inner {
 
 impl Inner {
     pub async fn open(database: &Database, limit: u64) -> Result<Self, DatabaseError> {
-        database.write(table::create).await?;
+        let fresh = uuid::Uuid::new_v4().to_string();
+        let name = database.write(move |txn| table::create(txn, &fresh)).await?;
         let found = database.read(table::contents).await?;
         Ok(Self {
             database: database.clone(),
+            name,
             index: Index::new(&found.heads),
             limit,
             bytes: AtomicU64::new(found.bytes),

@@ -27,8 +27,10 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Announcement {
     v: u32,
-    /// This process's name.
+    /// The spool's name: the same after a restart, so that whoever was there before is known again.
     from: String,
+    /// The process's, which is another one then.
+    process: String,
     /// (bucket, lowest update_id) of every bucket that it holds.
     heads: Vec<(u16, u64)>,
     /// It is its last word.
@@ -37,8 +39,8 @@ pub(super) struct Announcement {
 }
 
 impl Announcement {
-    pub fn new(from: String, heads: Vec<(u16, u64)>, bye: bool) -> Self {
-        Self { v: VERSION, from, heads, bye }
+    pub fn new(from: String, process: String, heads: Vec<(u16, u64)>, bye: bool) -> Self {
+        Self { v: VERSION, from, process, heads, bye }
     }
 }
 
@@ -52,7 +54,8 @@ struct Peer {
 
 #[derive(Default)]
 pub(super) struct Peers {
-    name: String,
+    /// This process's name, by which it knows its own words.
+    process: String,
     others: HashMap<String, Peer>,
     /// Before this it is not known who is there: none while there is no connection.
     known_from: Option<Instant>,
@@ -63,8 +66,8 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    pub fn new(name: String) -> Self {
-        Self { name, ..Self::default() }
+    pub fn new(process: String) -> Self {
+        Self { process, ..Self::default() }
     }
 
     pub fn connected(&mut self, now: Instant) {
@@ -102,10 +105,10 @@ impl Peers {
 
     /// True if it was another ingress's.
     pub fn heard(&mut self, now: Instant, bytes: &[u8]) -> bool {
-        let Ok(Announcement { v: VERSION, from, heads, bye }) = serde_json::from_slice(bytes) else {
+        let Ok(Announcement { v: VERSION, from, process, heads, bye }) = serde_json::from_slice(bytes) else {
             return false;
         };
-        if from == self.name {
+        if process == self.process {
             if self.echo.is_some() && self.known_from.is_none() {
                 self.back(now);
             }
@@ -164,7 +167,8 @@ mod tests {
     use super::*;
 
     fn says(from: &str, heads: &[(u16, u64)]) -> Vec<u8> {
-        serde_json::to_vec(&Announcement::new(from.to_owned(), heads.to_vec(), false)).unwrap()
+        serde_json::to_vec(&Announcement::new(from.to_owned(), from.to_owned(), heads.to_vec(), false))
+            .unwrap()
     }
 
     fn second(start: Instant, seconds: f64) -> Instant {
@@ -178,7 +182,7 @@ mod tests {
         assert!(peers.heard(now, &says("a", &[(1, 10), (2, 20)])));
         assert!(peers.heard(now, &says("b", &[(1, 9), (3, 30)])));
         assert!(!peers.heard(now, &says("me", &[(1, 1)])), "its own words come back to it");
-        assert!(!peers.heard(now, br#"{"v":2,"from":"c","heads":[[1,0]]}"#));
+        assert!(!peers.heard(now, br#"{"v":2,"from":"c","process":"c","heads":[[1,0]]}"#));
         assert_eq!(peers.heads(), HashMap::from([(1, 9), (2, 20), (3, 30)]));
         peers.heard(now, &says("b", &[]));
         assert_eq!(peers.heads(), HashMap::from([(1, 10), (2, 20)]));
@@ -237,7 +241,7 @@ mod tests {
         peers.connected(start);
         peers.heard(start, &says("a", &[(1, 1)]));
         peers.heard(start, &says("b", &[(2, 2)]));
-        let bye = Announcement::new("b".to_owned(), Vec::new(), true);
+        let bye = Announcement::new("b".to_owned(), "b".to_owned(), Vec::new(), true);
         peers.heard(start, &serde_json::to_vec(&bye).unwrap());
         peers.heard(second(start, 1.8), &says("me", &[]));
         peers.tick(second(start, 1.9));

@@ -15,6 +15,10 @@ const UPDATES: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("sp
 /// sequence → a letter's record: of bodies that are no update. They have no order to keep.
 const LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("spool-letters");
 
+/// What is fixed for the whole file.
+const FIXED: TableDefinition<'_, &str, &str> = TableDefinition::new("spool-fixed");
+const NAME: &str = "name";
+
 /// What a record costs beside its own bytes: its key, and its share of the tree above it.
 const OVERHEAD: u64 = 64;
 
@@ -64,10 +68,16 @@ pub(super) struct Page {
     pub bytes: usize,
 }
 
-pub(super) fn create(txn: &WriteTransaction) -> Result<(), redb::Error> {
+/// Makes what is missing; the spool's name, which is `name` if it had none.
+pub(super) fn create(txn: &WriteTransaction, name: &str) -> Result<String, redb::Error> {
     txn.open_table(UPDATES)?;
     txn.open_table(LETTERS)?;
-    Ok(())
+    let mut fixed = txn.open_table(FIXED)?;
+    let known = fixed.get(NAME)?.map(|known| known.value().to_owned());
+    if known.is_none() {
+        fixed.insert(NAME, name)?;
+    }
+    Ok(known.unwrap_or_else(|| name.to_owned()))
 }
 
 /// Reads all of it once.

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use lapin::Acker;
 use lapin::message::Delivery as AmqpDelivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
+};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::{mpsc, watch};
@@ -26,6 +28,11 @@ use super::{Link, Need, Settings, wire};
 use crate::events;
 use crate::queue::{self, Claim, ClaimError, Delivery, PublishError};
 use crate::readiness::Readiness;
+
+/// How long an earlier consumer is waited for to be gone, and how often it is looked (facts R6a: its count is a
+/// help and no barrier).
+const OLD_CONSUMER: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Giving a partition back waits at most this long for the broker's word.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -103,12 +110,34 @@ impl Consumer {
     ) -> Result<(Channel, lapin::Consumer), lapin::Error> {
         let channel = connection.create_channel().await?;
         declare_partition(&channel, &self.settings, partition).await?;
+        self.outlast_old_consumer(&channel, partition).await?;
         // Per consumer: 4.3 refuses a global qos (facts R14), and without one lapin's inner queue is unbounded (facts L6).
         channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
         let queue = self.settings.partition_queue(partition);
         let options = BasicConsumeOptions::default();
         let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
         Ok((channel, consumer))
+    }
+}
+
+impl Consumer {
+    /// Waits until no consumer is left on the queue. A node that has just started still knows those of before it
+    /// died, and would hand out fresh updates before the ones that they had in hand. Right after a start its
+    /// count can also be a false 0, so it has to be 0 twice.
+    async fn outlast_old_consumer(&self, channel: &Channel, partition: u16) -> Result<(), lapin::Error> {
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let queue = self.settings.partition_queue(partition);
+        let mut zeros = 0;
+        for _ in 0..OLD_CONSUMER.as_millis() / LOOK.as_millis() {
+            let declared =
+                channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await?;
+            zeros = if declared.consumer_count() == 0 { zeros + 1 } else { 0 };
+            if zeros == 2 {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
     }
 }
 
