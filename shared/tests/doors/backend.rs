@@ -108,13 +108,14 @@ fn connect(settings: &rabbitmq::Settings) -> Consumer {
     Consumer::RabbitMq(rabbitmq::consumer(settings.clone(), Readiness::default(), "consumer"))
 }
 
-/// Claims as soon as the partition is free.
+/// Claims as soon as the partition is free. Away is what a claim says too whose connection is being rebuilt: two
+/// that declare the same queues for the first time at once can get an INTERNAL_ERROR from the broker.
 pub async fn claim(consumer: &Consumer, partition: u16, prefetch: u16) -> Claim {
     let deadline = Instant::now() + LONG;
     loop {
         match consumer.claim(partition, prefetch).await {
             Ok(claim) => return claim,
-            Err(ClaimError::Held) if Instant::now() < deadline => {
+            Err(ClaimError::Held | ClaimError::Away) if Instant::now() < deadline => {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             Err(error) => panic!("partition {partition}: {error}"),
