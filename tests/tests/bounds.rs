@@ -93,8 +93,9 @@ async fn pour_huge(world: &World, connections: usize, base: f64) {
 async fn a_mib_on_each_of_many_connections_costs_a_part_of_it_before_a_broker() {
     allow_many_connections();
     let world = World::distributed().without_worker().set("ACCEPT_DEADLINE", 30).await;
-    // Idle it has 25, and then the room for bodies twice (the broker's client has copies), and those that wait.
-    pour_huge(&world, size(200, 1000), 110.0).await;
+    // Idle it has 25, and then the room for bodies twice (the broker's client has copies), and 0.4 for each of
+    // the hundred that may wait.
+    pour_huge(&world, size(200, 1000), 125.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,6 +107,23 @@ async fn a_mib_on_each_of_many_connections_costs_a_part_of_it_before_a_file() {
     world.ingress.wait_ready_is(503).await;
     // The file's cache and what is being written come on top.
     pour_huge(&world, size(120, 1000), 160.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_updates_that_wait_for_a_service_are_not_all_in_memory() {
+    let world = World::embedded().set("ACCEPT_DEADLINE", 30).set("CONVERSATION_SERVICE_TIMEOUT", 600).await;
+    world.conversation.answer(Answer::Hang);
+    let padding = "x".repeat(MIB - 1000);
+    let count = size(250, 1000);
+    for _ in 0..count {
+        let update = Update::text(world.user(), "hello").set("/message/padding", json!(padding));
+        world.accept(&update).await;
+    }
+    // As many are asked about as have room.
+    world.conversation.wait_for(50).await;
+    let (most, asked) = (world.ingress.most_memory(), world.conversation.count());
+    println!("{count} x 1 MiB for a service that hangs: {asked} in hand, most {most:.0} MiB");
+    assert!(asked < 70 && most < 250.0, "{asked} in hand, {most:.0} MiB");
 }
 
 /// Clients that send a byte a second until told to stop: `first` bytes at once, of an announced MiB.

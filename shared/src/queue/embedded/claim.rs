@@ -84,6 +84,8 @@ pub struct Receipt {
     pub(super) lost: CancellationToken,
     /// The update's place among those in hand.
     pub(super) place: Option<OwnedSemaphorePermit>,
+    /// What it has of the memory for large ones.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Receipt {

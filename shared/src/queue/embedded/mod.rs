@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use tokio::sync::Semaphore;
+
 use super::{ClaimError, Envelope, Letter, PublishError, record};
 use crate::database::{Database, DatabaseError, Kind, Salvage};
 use partition::Partition;
@@ -61,6 +63,8 @@ struct Queue {
     partitions: Vec<Partition>,
     letters: AtomicU64,
     next_letter: AtomicU64,
+    /// The memory that large updates in hand may have.
+    room: Arc<Semaphore>,
 }
 
 /// Opens the queue in `database`. The first to open a file fixes the number of its partitions. Reads all
@@ -117,7 +121,8 @@ async fn count(database: Database, partitions: u16) -> Result<Queue, DatabaseErr
     let (found, letters, next_letter) = counting.await?;
     let partitions = found.into_iter().map(|(waiting, next)| Partition::new(waiting, next)).collect();
     let (letters, next_letter) = (AtomicU64::new(letters), AtomicU64::new(next_letter));
-    Ok(Queue { database, partitions, letters, next_letter })
+    let room = Arc::new(Semaphore::new(reader::ROOM));
+    Ok(Queue { database, partitions, letters, next_letter, room })
 }
 
 impl Publisher {

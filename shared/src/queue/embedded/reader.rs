@@ -12,8 +12,16 @@ use super::{Queue, UPDATES};
 use crate::database::DatabaseError;
 use crate::queue::{self, Delivery, record};
 
-/// The most updates that one look at the file takes out.
+/// The most updates that one look at the file takes out, and the bytes after which it takes no more.
 const PAGE: usize = 64;
+const PAGE_BYTES: usize = 512 * 1024;
+
+/// What all large updates in hand may have together (I5), counted in `UNIT`s.
+pub(super) const ROOM: usize = 64 * 1024;
+const UNIT: usize = 1024;
+
+/// Up to here an update needs no room: nearly all are smaller, and how many are in hand is bounded anyway.
+const SMALL: usize = 16 * 1024;
 
 pub(super) struct Reader {
     queue: Arc<Queue>,
@@ -73,10 +81,10 @@ impl Reader {
             if let Ok(more) = Arc::clone(&self.places).try_acquire_many_owned(more) {
                 places.merge(more);
             }
-            let page = self.page(places.num_permits()).await?;
+            let (page, was_cut) = self.page(places.num_permits()).await?;
             // A page that is not full has everything that was published up to then, `end` included.
-            let was_all = page.len() < places.num_permits();
-            if !self.hand_out(page, places) {
+            let was_all = !was_cut && page.len() < places.num_permits();
+            if !self.hand_out(page, places).await {
                 return Ok(());
             }
             if was_all {
@@ -85,22 +93,35 @@ impl Reader {
         }
     }
 
-    async fn page(&self, limit: usize) -> Result<Vec<(u64, Bytes)>, DatabaseError> {
+    /// The next updates, and whether there may be more although it is not full.
+    async fn page(&self, limit: usize) -> Result<(Vec<(u64, Bytes)>, bool), DatabaseError> {
         let range = (self.partition, self.next)..=(self.partition, u64::MAX);
         let reading = self.queue.database.read(move |txn| {
             let mut page = Vec::with_capacity(limit);
+            let mut bytes = 0;
             for entry in txn.open_table(UPDATES)?.range(range)?.take(limit) {
                 let (key, record) = entry?;
+                bytes += record.value().len();
                 page.push((key.value().1, Bytes::copy_from_slice(record.value())));
+                if bytes >= PAGE_BYTES {
+                    return Ok((page, true));
+                }
             }
-            Ok(page)
+            Ok((page, false))
         });
         reading.await
     }
 
-    /// False if nobody takes any more. Waits for nothing: there is room for all that have a place.
-    fn hand_out(&mut self, page: Vec<(u64, Bytes)>, mut places: OwnedSemaphorePermit) -> bool {
+    /// False if nobody takes any more. Waits only for room for large ones.
+    async fn hand_out(&mut self, page: Vec<(u64, Bytes)>, mut places: OwnedSemaphorePermit) -> bool {
         for (sequence, bytes) in page {
+            let room = match bytes.len() {
+                ..=SMALL => None,
+                length => {
+                    let units = length.div_ceil(UNIT).min(ROOM) as u32;
+                    Arc::clone(&self.queue.room).acquire_many_owned(units).await.ok()
+                }
+            };
             if let Some(partition) = self.queue.partition(self.partition) {
                 partition.begin(sequence);
             }
@@ -110,6 +131,7 @@ impl Reader {
                 sequence,
                 lost: self.lost.clone(),
                 place: places.split(1),
+                _room: room,
             };
             let delivery = Delivery {
                 content: record::to_update(bytes),
