@@ -24,8 +24,9 @@ use turn::Taken;
 /// A claim that lasted this long was a good one.
 const LASTING: Duration = Duration::from_secs(1);
 
-/// No more returned updates are waited for after this much silence.
-const SILENCE: Duration = Duration::from_millis(50);
+/// No more returned updates are waited for after this much silence. A quorum queue returns what another had in
+/// two steps, what was on the wire first, and each is a write of its log: tens of milliseconds on a busy disk.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// For so long after the first fresh update of a claim a returned one may still come.
 const LATE_RETURNS: Duration = Duration::from_millis(150);
@@ -129,9 +130,9 @@ impl Keeper {
             End::Now => {
                 lanes.abort();
                 // Before the partition is taken again nothing of it may still run.
-                lanes.idle().await;
+                let in_time = self.idle_or_stopped(&lanes).await;
                 claim.release().await;
-                true
+                in_time
             }
             End::Stop => {
                 let deadline = Instant::now() + self.grace;
@@ -149,6 +150,21 @@ impl Keeper {
                 in_time
             }
         }
+    }
+
+    /// Until nothing runs any more; where the worker is told to stop meanwhile, no longer than its grace.
+    async fn idle_or_stopped(&self, lanes: &Settling) -> bool {
+        let out_of_time = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(self.grace).await;
+        };
+        tokio::select! {
+            biased;
+            () = lanes.idle() => return true,
+            () = out_of_time => lanes.kill(),
+        }
+        lanes.idle().await;
+        false
     }
 
     /// Feeds the lanes until the claim ends. First come the updates that were handed out before, sorted:

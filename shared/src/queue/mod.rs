@@ -150,7 +150,7 @@ enum Hold {
 }
 
 impl Claim {
-    /// Asks for no more updates; what was handed out can still be acked (facts R5).
+    /// Hands out no more updates; what was handed out can still be acked.
     pub async fn close(&mut self) {
         match &mut self.hold {
             Hold::RabbitMq(hold) => hold.close().await,

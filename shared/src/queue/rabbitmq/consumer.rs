@@ -12,9 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use lapin::Acker;
 use lapin::message::Delivery as AmqpDelivery;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::{mpsc, watch};
@@ -33,6 +31,9 @@ use crate::readiness::Readiness;
 /// help and no barrier).
 const OLD_CONSUMER: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
+
+/// An ack is written within milliseconds, and confirmed by nobody.
+const ACK: Duration = Duration::from_secs(5);
 
 /// Giving a partition back waits at most this long for the broker's word.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -203,20 +204,15 @@ struct Forwarder {
 
 impl Forwarder {
     async fn run(mut self) {
-        let tag = self.holding.consumer.tag();
         loop {
             tokio::select! {
                 biased;
                 () = self.releasing.cancelled() => break,
-                () = self.closing.cancelled() => {
-                    let cancelling = self.holding.channel.basic_cancel(tag.clone(), BasicCancelOptions::default());
-                    if cancelling.await.is_err() {
-                        self.lost.cancel();
-                    }
-                    self.releasing.cancelled().await;
-                    break;
-                }
                 delivery = self.holding.consumer.next() => match delivery {
+                    // Not cancelled, so that the broker counts this consumer until all that it had is back in the
+                    // queue: with a cancel the next one is given what was on the wire before what was in hand
+                    // (in 39 of 40 trials on 3.10.8). The prefetch bounds what comes and is not handed out.
+                    Some(Ok(_)) if self.closing.is_cancelled() => {}
                     Some(Ok(delivery)) => {
                         // Refused only after `close`, or with the claim dropped: it goes back with the rest.
                         let _ = self.deliveries.send(read(delivery)).await;
@@ -262,9 +258,10 @@ pub struct Receipt(Acker);
 
 impl Receipt {
     pub(in crate::queue) async fn ack(self) -> Result<(), PublishError> {
-        match self.0.ack(BasicAckOptions::default()).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(PublishError::Away),
+        // On a connection that hangs an ack may never return; then the update comes back, as after a loss.
+        match tokio::time::timeout(ACK, self.0.ack(BasicAckOptions::default())).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false) | Err(_)) | Err(_) => Err(PublishError::Away),
         }
     }
 }
