@@ -21,12 +21,15 @@ use shared::queue::{Claim, ClaimError, Delivery};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{Keeper, SILENCE, Settling};
+use super::{Keeper, Settling};
 use crate::company::Company;
 use crate::settle::Hand;
 
 /// A turn's length; what was begun in it may take longer.
 const TURN: Duration = Duration::from_secs(2);
+
+/// A partition that gives nothing for so long has nothing: one after the other is looked at.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// A partition in hand.
 pub(super) struct Taken {
@@ -62,7 +65,7 @@ impl Keeper {
         }
         let permit = self.turns.clone().acquire_owned().await.map_err(|_| ClaimError::Away)?;
         let mut claim = self.consumer.claim(partition, 1).await?;
-        let first = timeout(SILENCE, claim.deliveries.recv()).await.ok().flatten();
+        let first = timeout(QUIET, claim.deliveries.recv()).await.ok().flatten();
         let prefetch = match first.as_ref().filter(|first| first.redelivered) {
             Some(_) if self.one_by_one => 1,
             Some(first) => Company::after_returns(first.returns).in_hand(whole),
@@ -95,7 +98,7 @@ impl Keeper {
         loop {
             let quiet = async {
                 lanes.idle().await;
-                sleep(SILENCE).await;
+                sleep(QUIET).await;
             };
             let next = tokio::select! {
                 biased;
