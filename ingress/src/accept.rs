@@ -110,7 +110,7 @@ impl Acceptor {
         if self.publisher.takes() && within(self.brokers_share(), self.publisher.bury(letter)).await.is_ok() {
             return Ok(Place::Broker);
         }
-        // Two copies of a letter show as one.
+        // Two copies of a letter show as one, but for those without a body, which nothing tells apart.
         self.spooled(spool, begun, spool.put_letter(letter)).await
     }
 

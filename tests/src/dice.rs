@@ -2,14 +2,18 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// SplitMix64: small, and good enough to choose who dies when.
-#[derive(Clone, Debug)]
-pub struct Dice(u64);
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+
+/// Chooses who dies when.
+#[derive(Debug)]
+pub struct Dice(StdRng);
 
 impl Dice {
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(StdRng::seed_from_u64(seed))
     }
 
     /// A seed that no run before had.
@@ -20,30 +24,18 @@ impl Dice {
         u64::try_from(since.as_micros() % 1_000_000_000).expect("nine digits")
     }
 
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     /// One of `0..count`.
     pub fn below(&mut self, count: usize) -> usize {
-        let count = u64::try_from(count).expect("a small number");
-        usize::try_from(self.number() % count).expect("below a small number")
+        self.0.random_range(0..count)
     }
 
-    /// Between the two, to the millisecond.
+    /// Between the two.
     pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
-        let span = u64::try_from((most - least).as_millis()).expect("a short time");
-        least + Duration::from_millis(self.number() % (span + 1))
+        self.0.random_range(least..=most)
     }
 
     pub fn shuffle<T>(&mut self, cards: &mut [T]) {
-        for last in (1..cards.len()).rev() {
-            cards.swap(last, self.below(last + 1));
-        }
+        cards.shuffle(&mut self.0);
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::client::http_client;
 use crate::group::{Group, temporary_folder};
@@ -237,7 +239,9 @@ impl Process {
     #[must_use]
     pub fn logged(&self, fits: impl Fn(&Value) -> bool) -> Vec<SystemTime> {
         let lines = self.logs().into_iter().filter(fits);
-        lines.filter_map(|line| rfc3339(line["time"].as_str()?)).collect()
+        lines
+            .filter_map(|line| Some(OffsetDateTime::parse(line["time"].as_str()?, &Rfc3339).ok()?.into()))
+            .collect()
     }
 
     /// Until a line of its log fits.
@@ -275,18 +279,6 @@ impl Drop for Process {
     }
 }
 
-/// The time of a log line: `2025-01-31T23:59:59.999Z`.
-fn rfc3339(text: &str) -> Option<SystemTime> {
-    let numbers = text.trim_end_matches('Z').split(['-', 'T', ':', '.']);
-    let numbers: Vec<u64> = numbers.map(|digits| digits.parse().ok()).collect::<Option<_>>()?;
-    let [year, month, day, hour, minute, second, millis] = numbers[..] else { return None };
-    // Years that begin in March, so that the leap day is a year's last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
-    let seconds = (days.checked_sub(719_468)? * 24 + hour) * 3600 + minute * 60 + second;
-    Some(UNIX_EPOCH + Duration::from_millis(seconds * 1000 + millis))
-}
-
 /// Beside the test executable: `target/<profile>/deps/<test>` → `target/<profile>/<name>`.
 fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running executable has a path");
@@ -294,17 +286,4 @@ fn binary(name: &str) -> PathBuf {
     let path = profile.join(name);
     assert!(path.exists(), "{name} is not built: run `cargo build --workspace` first, or use tests/run");
     path
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_of_a_log_line_is_read() {
-        let seconds = |text| rfc3339(text).map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_secs_f64());
-        assert_eq!(seconds("2000-03-01T00:00:00.000Z"), Some(951_868_800.0));
-        assert_eq!(seconds("2024-02-29T12:30:15.250Z"), Some(1_709_209_815.25));
-        assert_eq!(seconds("yesterday"), None);
-    }
 }

@@ -190,6 +190,26 @@ async fn a_channel_that_the_broker_closes_is_opened_again() {
     reads(&world, user, &due).await;
 }
 
+/// A fanout is how ingresses with something in their spools tell each other: no broker has to allow it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_allows_no_words_between_ingresses_is_served_all_the_same() {
+    let mut rabbit = Rabbit::private().await;
+    rabbit.control(&["add_user", "limited", "limited"]);
+    let all_but_the_spools = "^(?!.*\\.spools).*$";
+    let permissions = [all_but_the_spools; 3];
+    rabbit.control(&[["set_permissions", "-p", "/", "limited"].as_slice(), &permissions].concat());
+    let world = world_on(&rabbit.url().replace("guest:guest", "limited:limited")).await;
+    world.conversation.echo();
+    world.ingress.wait_log("nobody is heard", |line| line.to_string().contains("can't be heard")).await;
+    let user = world.user();
+    let mut due = talk(&world, user, "before", 1).await;
+    rabbit.block();
+    due.extend(talk(&world, user, "blocked", 3).await);
+    rabbit.unblock();
+    due.extend(talk(&world, user, "after", 2).await);
+    reads(&world, user, &due).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_with_another_number_of_partitions_ends_with_2_and_an_ingress_is_not_ready() {
     let world = World::distributed().await;

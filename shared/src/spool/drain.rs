@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::inner::Inner;
 use super::table::{self, Page};
-use super::{BUCKETS, Spool, events};
+use super::{BUCKETS, events};
 use crate::queue::{Letter, PublishError, Publisher, record};
 
 /// Records of a bucket that are read at a time. They are removed together, so this is what a crash has
@@ -139,7 +139,7 @@ impl Drain {
                 self.publisher.bury(&unreadable(bytes)).await
             }
         };
-        published.inspect(|()| self.inner.doubt.store(false, Ordering::Relaxed))
+        published.inspect(|()| self.inner.trust())
     }
 
     async fn letters(&self) {
@@ -178,11 +178,4 @@ impl Drain {
 
 fn unreadable(bytes: Bytes) -> Letter {
     Letter::malformed("a record of the spool can't be read".to_owned(), None, None, bytes)
-}
-
-impl Spool {
-    /// Drains to `publisher` until `stop`.
-    pub async fn drain(&self, publisher: Publisher, stop: CancellationToken) {
-        Drain { inner: Arc::clone(&self.0), publisher }.run(stop).await;
-    }
 }

@@ -122,7 +122,7 @@ impl Inner {
     /// Waits for a publish that was begun before its update was spooled.
     pub async fn resolve(self: &Arc<Self>, key: (u16, u64), late: Publishing) {
         let confirmed = late.await.is_ok();
-        self.doubt.store(false, Ordering::Relaxed);
+        self.trust();
         // If the record can't be removed it is drained once more, and found to have been seen.
         if confirmed && self.remove(key.0, vec![key.1]).await.is_ok() {
             events::drained(1);
@@ -169,6 +169,14 @@ impl Inner {
         subtract(&self.bytes, bytes);
         if bytes > 0 {
             self.full.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// A publish ended: the broker is known to be well, or known to be away. Looked at before it is written, since
+    /// every update comes by.
+    pub fn trust(&self) {
+        if self.doubt.load(Ordering::Relaxed) {
+            self.doubt.store(false, Ordering::Relaxed);
         }
     }
 

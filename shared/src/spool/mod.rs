@@ -95,9 +95,7 @@ impl Spool {
 
     /// A publish ended: the broker is known to be well, or known to be away.
     pub fn trust(&self) {
-        if self.0.doubt.load(Ordering::Relaxed) {
-            self.0.doubt.store(false, Ordering::Relaxed);
-        }
+        self.0.trust();
     }
 
     /// Returns when the update is on disk; one that is there already is. `late` is its publish, where one was

@@ -37,16 +37,34 @@ pub(super) enum Found {
     Letter,
 }
 
-/// Calls `found` with every sound update and letter in the file, and its record. An error is `found`'s: what can't be read
-/// is passed over.
-pub(super) fn scan<E>(path: &Path, mut found: impl FnMut(Found, &[u8]) -> Result<(), E>) -> Result<(), E> {
-    let Ok(mut file) = File::open(path) else { return Ok(()) };
+/// Calls `found` with every sound update and letter in the file, and its record. An error is `found`'s: what
+/// can't be read is passed over.
+pub(super) fn scan<E>(path: &Path, found: impl FnMut(Found, &[u8]) -> Result<(), E>) -> Result<(), E> {
+    let Ok(file) = File::open(path) else { return Ok(()) };
     let length = file.metadata().map_or(0, |metadata| metadata.len());
+    scan_all(file, length, found)
+}
+
+/// How a step of reading ended.
+enum Step {
+    /// What comes next follows on it.
+    More,
+    /// Nothing does: a sector can't be read.
+    Gap,
+    End,
+}
+
+fn scan_all<E>(
+    mut source: impl Read + Seek,
+    length: u64,
+    mut found: impl FnMut(Found, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let (mut window, mut place) = (Vec::new(), 0);
     loop {
-        let read = read(&mut file, length, &mut place, &mut window);
+        let step = read(&mut source, length, &mut place, &mut window);
         // A record that begins in the last part of the window may go on in the next.
-        let end = if read == 0 { window.len() } else { window.len().saturating_sub(LONGEST) };
+        let kept = if let Step::More = step { LONGEST } else { 0 };
+        let end = window.len().saturating_sub(kept);
         let mut at = 0;
         while at < end {
             at += match record_at(&window[at..]) {
@@ -57,34 +75,32 @@ pub(super) fn scan<E>(path: &Path, mut found: impl FnMut(Found, &[u8]) -> Result
                 None => 1,
             };
         }
-        window.drain(..at.min(window.len()));
-        if read == 0 {
-            return Ok(());
+        window.drain(..at);
+        match step {
+            Step::More => {}
+            Step::Gap => window.clear(),
+            Step::End => return Ok(()),
         }
     }
 }
 
-/// Reads on from `place`; how much, which is nothing at the end. What is behind a bad sector does not follow on
-/// what is before it.
-fn read(file: &mut File, length: u64, place: &mut u64, window: &mut Vec<u8>) -> usize {
-    while *place < length {
-        let before = window.len();
-        let outcome = file
-            .seek(SeekFrom::Start(*place))
-            .and_then(|_| file.by_ref().take(STEP as u64).read_to_end(window));
-        let read = window.len() - before;
-        *place += read as u64;
-        match outcome {
-            Ok(0) => return 0,
-            Ok(_) => return read,
-            Err(_) if read > 0 => return read,
-            Err(_) => {
-                window.clear();
-                *place += SECTOR;
-            }
+/// Reads on from `place`, and passes over a sector that can't be read.
+fn read(source: &mut (impl Read + Seek), length: u64, place: &mut u64, window: &mut Vec<u8>) -> Step {
+    if *place >= length {
+        return Step::End;
+    }
+    let before = window.len();
+    let reading = source.seek(SeekFrom::Start(*place));
+    let outcome = reading.and_then(|_| source.by_ref().take(STEP as u64).read_to_end(window));
+    *place += (window.len() - before) as u64;
+    match outcome {
+        Ok(0) => Step::End,
+        Ok(_) => Step::More,
+        Err(_) => {
+            *place += SECTOR;
+            Step::Gap
         }
     }
-    0
 }
 
 /// The record that begins here, if one does, and its length.
@@ -110,6 +126,8 @@ fn is_young(received_ms: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Cursor};
+
     use super::*;
     use crate::queue::Letter;
 
@@ -174,6 +192,50 @@ mod tests {
         let bytes: Vec<u8> = all.iter().flat_map(|it| record::of_update(it).unwrap()).collect();
         let ids: Vec<_> = found_in(&bytes).iter().map(|it| it.update_id).collect();
         assert_eq!(ids, (0..30).collect::<Vec<_>>());
+    }
+
+    /// A disk with a bad sector.
+    struct Bad {
+        disk: Cursor<Vec<u8>>,
+        sector: u64,
+    }
+
+    impl Read for Bad {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let (from, bad) = (self.disk.position(), self.sector..self.sector + SECTOR);
+            if bad.contains(&from) {
+                return Err(io::Error::other("a bad sector"));
+            }
+            let most = if from < bad.start { (bad.start - from) as usize } else { out.len() };
+            let length = most.min(out.len());
+            self.disk.read(&mut out[..length])
+        }
+    }
+
+    impl Seek for Bad {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.disk.seek(to)
+        }
+    }
+
+    #[test]
+    fn what_is_before_and_behind_a_bad_sector_is_found() {
+        let records = |ids: std::ops::Range<u64>| -> Vec<u8> {
+            ids.flat_map(|id| record::of_update(&envelope(id, "{}")).unwrap()).collect()
+        };
+        let mut disk = records(0..20);
+        let sector = disk.len() as u64;
+        disk.extend(vec![0; SECTOR as usize]);
+        disk.extend(records(20..40));
+        let (length, mut ids) = (disk.len() as u64, Vec::new());
+        let collect = |what: Found, _: &[u8]| {
+            if let Found::Update(envelope) = what {
+                ids.push(envelope.update_id);
+            }
+            Ok::<_, ()>(())
+        };
+        scan_all(Bad { disk: Cursor::new(disk), sector }, length, collect).unwrap();
+        assert_eq!(ids, (0..40).collect::<Vec<_>>());
     }
 
     #[test]

@@ -44,14 +44,9 @@ pub fn tend(spool: Spool, publisher: Publisher, fanout: Option<Fanout>, readines
     }
     let drain = Drain { inner: Arc::clone(inner), publisher: publisher.clone() };
     tasks.spawn(drain.run(stop.clone()));
-    let teller = Teller {
-        inner: Arc::clone(inner),
-        publisher: publisher.clone(),
-        readiness: readiness.clone(),
-        state: "",
-    };
+    let teller = Teller { inner: Arc::clone(inner), publisher, readiness: readiness.clone(), state: "" };
     tasks.spawn(teller.run(stop.clone()));
-    Tended { spool: spool.clone(), stop, tasks }
+    Tended { spool, stop, tasks }
 }
 
 impl Tended {

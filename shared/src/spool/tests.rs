@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::drain::Drain;
 use super::*;
 use crate::queue::{Publisher, embedded};
 
@@ -59,10 +60,8 @@ async fn a_lane_is_drained_in_update_id_order_whatever_order_it_came_in() {
     assert_eq!(spool.status().oldest_ms, Some(1_790_000_000_001));
     let (publisher, consumer) = broker(&broker_folder).await;
     let stop = CancellationToken::new();
-    let draining = tokio::spawn({
-        let (spool, stop) = (spool.clone(), stop.clone());
-        async move { spool.drain(publisher, stop).await }
-    });
+    let drain = Drain { inner: Arc::clone(&spool.0), publisher };
+    let draining = tokio::spawn(drain.run(stop.clone()));
     until("it is empty", || !spool.comes_first(&update(4, 101))).await;
     assert_eq!(spool.status(), Status::default());
     stop.cancel();

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 
 use super::disk::Disk;
 use super::*;
@@ -155,7 +157,7 @@ async fn fail(
     model: &mut Model,
     after: usize,
     meanwhile: Vec<(i64, u64, usize)>,
-    mut seed: u64,
+    seed: u64,
 ) -> Real {
     real.disk.fail_after(after);
     let mut under_way = BTreeMap::new();
@@ -174,10 +176,8 @@ async fn fail(
             under_way.insert((envelope.partition(BUCKETS), envelope.update_id), envelope.body.len());
         }
     }
-    let disk = real.disk.after_crash(|of| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) as usize % (of + 1)
-    });
+    let mut chance = StdRng::seed_from_u64(seed);
+    let disk = real.disk.after_crash(|of| chance.random_range(0..=of));
     let real = real.reopen(disk).await;
     // What was under way may be there or not: from here on it is what the disk says.
     for (key, size) in real.records().await {
