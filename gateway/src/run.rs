@@ -29,14 +29,9 @@ impl Gateway {
         let (Some(ingress), Some(worker)) = (ingress, worker) else { return Err(problems.into()) };
         let readiness = Readiness::default();
         let backends = Backends::open(values, &ingress, &readiness).await?;
-        let Backends { publisher, consumer, store, partitions, database, spool } = backends;
-        let parts = worker::Parts {
-            consumer,
-            letters: publisher.clone(),
-            store,
-            partitions,
-            readiness: readiness.clone(),
-        };
+        let Backends { publisher, consumer, letters, workers, store, partitions, database, spool } = backends;
+        let parts =
+            worker::Parts { consumer, letters, workers, store, partitions, readiness: readiness.clone() };
         let worker = worker::Application::build(worker, parts).await?;
         let ingress = ingress::Application::build(ingress, publisher, spool, readiness)?;
         Ok(Self { ingress, worker, database })
@@ -74,6 +69,8 @@ impl Gateway {
 struct Backends {
     publisher: Publisher,
     consumer: Consumer,
+    letters: Publisher,
+    workers: Option<rabbitmq::Fanout>,
     store: Store,
     partitions: u16,
     /// The embedded file, where either is on it.
@@ -101,17 +98,21 @@ impl Backends {
             (Some(_), Some(_)) => None,
             _ => Some(data_dir::open(values, embedded::FILE)?),
         };
-        let (publisher, consumer, spool) = match (broker, &database) {
+        let (publisher, consumer, letters, workers, spool) = match (broker, &database) {
             (Some(broker), _) => {
                 let consumer = rabbitmq::consumer(broker.clone(), readiness.clone(), "broker");
+                // Its own connection, as in a worker: what an ingress publishes does not hold up the words of workers.
+                let (letters, workers) =
+                    rabbitmq::workers_publisher(broker.clone(), readiness.clone(), "broker_letters");
                 let (publisher, spool) =
                     ingress::publisher_with_spool(values, ingress, broker, readiness, "broker_publishing")
                         .await?;
-                (publisher, Consumer::RabbitMq(consumer), Some(spool))
+                let letters = Publisher::RabbitMq(letters);
+                (publisher, Consumer::RabbitMq(consumer), letters, Some(workers), Some(spool))
             }
             (None, Some(database)) => {
                 let (publisher, consumer) = embedded_queue(database, partitions, readiness).await?;
-                (publisher, consumer, None)
+                (publisher.clone(), consumer, publisher, None, None)
             }
             (None, None) => return Err(Failure::Failed("no queue".to_owned())),
         };
@@ -128,7 +129,7 @@ impl Backends {
             }
             (None, None) => return Err(Failure::Failed("no store".to_owned())),
         };
-        Ok(Self { publisher, consumer, store, partitions, database, spool })
+        Ok(Self { publisher, consumer, letters, workers, store, partitions, database, spool })
     }
 }
 

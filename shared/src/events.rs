@@ -54,8 +54,9 @@ pub fn broker_unblocked() {
 }
 
 /// The ingresses can't tell each other what they hold: each drains as if it were alone.
-pub fn fanout_lost(error: &dyn Display) {
-    tracing::warn!(%error, "other ingresses can't be heard over the broker; each drains its spool by itself");
+pub fn fanout_lost(exchange: &str, error: &dyn Display) {
+    let advice = "others of this kind can't be heard over the broker; each part works as if it were alone";
+    tracing::warn!(exchange, %error, "{advice}");
 }
 
 pub fn publish_returned() {

@@ -11,6 +11,8 @@
 mod backend;
 #[path = "doors/embedded.rs"]
 mod embedded;
+#[path = "doors/handover.rs"]
+mod handover;
 #[path = "doors/letter.rs"]
 mod letter;
 #[path = "doors/model.rs"]

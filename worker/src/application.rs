@@ -1,5 +1,6 @@
 //! The worker as a whole: binds its socket, starts what it leans on, works until told to stop.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,16 +9,19 @@ use std::time::Duration;
 use futures_util::future::Either;
 use shared::admin;
 use shared::program::{Failure, Stopped};
-use shared::queue::{Consumer, Publisher, rabbitmq};
+use shared::queue::rabbitmq::{self, Fanout};
+use shared::queue::{Consumer, Publisher};
 use shared::readiness::Readiness;
 use shared::store::Store;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::Keeper;
 use crate::events;
+use crate::fence::Fence;
 use crate::handle::Handler;
+use crate::roster::{Own, Roster, Share};
 use crate::routing::{Routing, Source};
 use crate::settings::Settings;
 use crate::settle::Settler;
@@ -33,6 +37,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 pub struct Parts {
     pub consumer: Consumer,
     pub letters: Publisher,
+    /// Where there may be other workers.
+    pub workers: Option<Fanout>,
     pub store: Store,
     pub partitions: u16,
     pub readiness: Readiness,
@@ -41,6 +47,8 @@ pub struct Parts {
 /// A worker that is set up and not yet working.
 pub struct Application {
     keeper: Keeper,
+    roster: Option<Roster>,
+    able: watch::Sender<bool>,
     partitions: u16,
     telegram: Telegram,
     routing: watch::Sender<Arc<Routing>>,
@@ -57,7 +65,8 @@ impl Application {
         let samples = CancellationToken::new();
         let source = Source::new(settings.values, samples.clone());
         let (routing, routing_seen) = watch::channel(Arc::new(source.build(settings.routes)?));
-        let telegram = Telegram::new(settings.telegram).map_err(failed)?;
+        let fence = Fence::of(&parts.consumer);
+        let telegram = Telegram::new(settings.telegram, fence.clone()).map_err(failed)?;
         let handler = Handler {
             store: parts.store,
             routing: routing_seen,
@@ -65,14 +74,24 @@ impl Application {
             limits: settings.limits,
             worker: uuid::Uuid::new_v4().to_string(),
             recent: Default::default(),
+            fence,
             room: Default::default(),
         };
         let stop = CancellationToken::new();
+        let (able, is_able) = watch::channel(false);
+        let (held, has_held) = watch::channel(BTreeSet::new());
+        let own = Own { partitions: parts.partitions, able: is_able, held: has_held };
+        let (roster, share) = match parts.workers.map(|fanout| Roster::new(fanout, own)) {
+            Some((roster, share)) => (Some(roster), share),
+            None => (None, watch::channel(Share::whole(parts.partitions)).1),
+        };
         let keeper = Keeper {
             consumer: parts.consumer,
             settler: Arc::new(Settler { handler: Arc::new(handler), letters: parts.letters }),
             permits: Arc::new(Semaphore::new(settings.concurrency as usize)),
-            prefetch: prefetch(settings.concurrency, parts.partitions),
+            concurrency: settings.concurrency,
+            share,
+            held,
             turns: Arc::new(Semaphore::new(1)),
             one_by_one: false,
             token: telegram.token().subscribe(),
@@ -80,7 +99,7 @@ impl Application {
             grace: settings.grace,
         };
         let (partitions, readiness) = (parts.partitions, parts.readiness);
-        Ok(Self { keeper, partitions, telegram, routing, source, readiness, stop, samples })
+        Ok(Self { keeper, roster, able, partitions, telegram, routing, source, readiness, stop, samples })
     }
 
     /// Works until `stop`, then ends what is in hand.
@@ -88,6 +107,7 @@ impl Application {
         let asking = tokio::spawn(token::keep(self.telegram.clone(), self.readiness.clone()));
         let disagreed = disagreement(&self.keeper.consumer);
         first_answers(&self.keeper).await;
+        let working = roster(self.roster, self.able, &self.keeper);
         let reloading = tokio::spawn(self.source.reload_on_hangup(self.routing));
         let mut keepers = JoinSet::new();
         for partition in 0..self.partitions {
@@ -106,6 +126,7 @@ impl Application {
             }
         }
         asking.abort();
+        working.abort();
         reloading.abort();
         self.samples.cancel();
         Ok(stopped)
@@ -172,9 +193,32 @@ fn bind_admin(
     Ok((admin::server(listener, readiness).map_err(bind)?, address))
 }
 
-/// As much as every partition may have in hand, so that together they fill the permits (design 3).
-fn prefetch(concurrency: u32, partitions: u16) -> u16 {
-    (concurrency / u32::from(partitions.max(1))).clamp(16, 256) as u16
+/// Keeps the roster, where there is one, and whether this worker is able: connected, and its token not wrong.
+fn roster(roster: Option<Roster>, able: watch::Sender<bool>, keeper: &Keeper) -> JoinHandle<()> {
+    let (stop, mut token) = (keeper.stop.clone(), keeper.token.clone());
+    let link = match &keeper.consumer {
+        Consumer::RabbitMq(queue) => Some(queue.link()),
+        Consumer::Embedded(_) => None,
+    };
+    tokio::spawn(async move {
+        let (Some(roster), Some(mut link)) = (roster, link) else { return };
+        let watching = async {
+            loop {
+                let connected =
+                    matches!(*link.borrow_and_update(), rabbitmq::Link::Up | rabbitmq::Link::Blocked);
+                able.send_replace(connected && *token.borrow_and_update() != Token::Wrong);
+                tokio::select! {
+                    Ok(()) = link.changed() => {}
+                    Ok(()) = token.changed() => {}
+                    else => return std::future::pending().await,
+                }
+            }
+        };
+        tokio::select! {
+            () = roster.run(stop) => {}
+            () = watching => {}
+        }
+    })
 }
 
 /// Ends when the broker's queues turn out to be made for another number of partitions.

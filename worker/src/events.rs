@@ -38,6 +38,18 @@ static PANICS: Counters =
 static PARTITIONS: Gauges =
     LazyLock::new(|| metrics::gauges("tgw_partitions_held", "Partitions that this worker has", &[]));
 
+static WORKERS: Gauges = LazyLock::new(|| {
+    metrics::gauges("tgw_workers_known", "Workers that this one knows of, with itself", &[])
+});
+
+pub fn workers_known(count: usize) {
+    metrics::set(&WORKERS, &[], count as i64);
+}
+
+pub fn share_changed(partitions: usize, workers: usize) {
+    tracing::info!(partitions, workers, "this worker's share of the partitions");
+}
+
 pub fn listening(address: SocketAddr) {
     tracing::info!(%address, "the worker listens");
 }

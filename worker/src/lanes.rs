@@ -5,10 +5,11 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +19,8 @@ use tokio_util::task::TaskTracker;
 pub enum LaneKey {
     Chat(i64),
     Query(i64),
+    /// An update of no chat and no user, by its update_id: in order with nothing but itself.
+    Own(u64),
 }
 
 /// Whether a lane may go on after a job.
@@ -54,14 +57,14 @@ pub trait Work: Send + Sync + 'static {
     fn broken_off(&self, mark: Self::Mark) -> impl Future<Output = ()> + Send;
 }
 
-/// The lanes of one partition. Cheap to clone.
+/// The lanes of one partition.
 pub struct Lanes<W: Work> {
     inner: Arc<Inner<W>>,
 }
 
 struct Inner<W: Work> {
     work: Arc<W>,
-    waiting: Mutex<HashMap<LaneKey, VecDeque<W::Job>>>,
+    hand: Mutex<Hand<W::Job>>,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
     signals: Signals,
@@ -69,24 +72,58 @@ struct Inner<W: Work> {
     kill: CancellationToken,
 }
 
+/// All that is in hand, and since when.
+struct Hand<J> {
+    /// What waits for its lane. A lane that works and has nothing more to do is empty; one that does not is not here.
+    waiting: HashMap<LaneKey, VecDeque<(Instant, J)>>,
+    started: HashMap<u64, Instant>,
+    /// The number of the next to be started.
+    next: u64,
+}
+
 impl<W: Work> Lanes<W> {
     /// `permits` bounds what is started at once, over all partitions.
     pub fn new(work: Arc<W>, permits: Arc<Semaphore>) -> Self {
         let (signals, kill) = Default::default();
-        let (waiting, tasks) = (Mutex::default(), TaskTracker::new());
-        Self { inner: Arc::new(Inner { work, waiting, permits, tasks, signals, kill }) }
+        let hand = Mutex::new(Hand { waiting: HashMap::new(), started: HashMap::new(), next: 0 });
+        let tasks = TaskTracker::new();
+        Self { inner: Arc::new(Inner { work, hand, permits, tasks, signals, kill }) }
     }
 
     /// Puts a job at the end of its lane; without a key it has no order.
     pub fn push(&self, key: Option<LaneKey>, job: W::Job) {
+        let since = Instant::now();
         if let Some(key) = key {
-            let mut waiting = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            match waiting.entry(key) {
-                Entry::Occupied(mut lane) => return lane.get_mut().push_back(job),
+            match self.inner.hand().waiting.entry(key) {
+                Entry::Occupied(mut lane) => return lane.get_mut().push_back((since, job)),
                 Entry::Vacant(lane) => lane.insert(VecDeque::new()),
             };
         }
-        self.inner.tasks.spawn(self.inner.clone().drive(key, job));
+        self.inner.tasks.spawn(self.inner.clone().drive(key, since, job));
+    }
+
+    /// How many are in hand, started or not.
+    pub fn in_hand(&self) -> usize {
+        let hand = self.inner.hand();
+        hand.started.len() + hand.waiting.values().map(VecDeque::len).sum::<usize>()
+    }
+
+    /// Since when the one has been in hand that has been longest.
+    pub fn oldest(&self) -> Option<Instant> {
+        let hand = self.inner.hand();
+        let waiting = hand.waiting.values().filter_map(|lane| Some(lane.front()?.0));
+        waiting.chain(hand.started.values().copied()).min()
+    }
+
+    /// All that is in hand comes again: what is not started is forgotten, and what is started goes on, before what
+    /// comes for its lane.
+    pub fn renew(&self) {
+        let forgotten: Vec<_> = {
+            let mut hand = self.inner.hand();
+            hand.started.clear();
+            hand.waiting.values_mut().map(std::mem::take).collect()
+        };
+        drop(forgotten);
     }
 
     /// Starts nothing more.
@@ -120,11 +157,17 @@ impl<W: Work> Lanes<W> {
 
 impl<W: Work> Inner<W> {
     /// Drives a lane until it is empty.
-    async fn drive(self: Arc<Self>, key: Option<LaneKey>, first: W::Job) {
-        let mut job = first;
-        while self.start(job).await == Next::Go {
-            let Some(next) = key.and_then(|key| self.next_of(key)) else { return };
-            job = next;
+    async fn drive(self: Arc<Self>, key: Option<LaneKey>, since: Instant, first: W::Job) {
+        let (mut since, mut job) = (since, first);
+        loop {
+            let number = self.hand().start(since);
+            let next = self.start(job).await;
+            self.hand().started.remove(&number);
+            if next != Next::Go {
+                return;
+            }
+            let Some(next) = key.and_then(|key| self.hand().next_of(key)) else { return };
+            (since, job) = next;
         }
     }
 
@@ -151,12 +194,23 @@ impl<W: Work> Inner<W> {
         next
     }
 
+    fn hand(&self) -> MutexGuard<'_, Hand<W::Job>> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<J> Hand<J> {
+    fn start(&mut self, since: Instant) -> u64 {
+        self.next += 1;
+        self.started.insert(self.next, since);
+        self.next
+    }
+
     /// The lane's next job; an empty lane ceases to exist.
-    fn next_of(&self, key: LaneKey) -> Option<W::Job> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = waiting.get_mut(&key)?.pop_front();
+    fn next_of(&mut self, key: LaneKey) -> Option<(Instant, J)> {
+        let next = self.waiting.get_mut(&key)?.pop_front();
         if next.is_none() {
-            waiting.remove(&key);
+            self.waiting.remove(&key);
         }
         next
     }
@@ -219,7 +273,7 @@ mod tests {
         lanes.idle().await;
         let expected: Vec<_> = (0..5).flat_map(|name| [("begin", name), ("end", name)]).collect();
         assert_eq!(*diary.0.lock().unwrap(), expected);
-        assert!(lanes.inner.waiting.lock().unwrap().is_empty(), "an idle lane costs something");
+        assert!(lanes.inner.hand().waiting.is_empty(), "an idle lane costs something");
     }
 
     #[tokio::test(start_paused = true)]
@@ -270,5 +324,33 @@ mod tests {
         lanes.halt();
         lanes.idle().await;
         assert_eq!(*diary.0.lock().unwrap(), [("begin", 1), ("end", 1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_renewal_what_runs_ends_before_what_comes_again() {
+        let (diary, lanes) = lanes(10);
+        (1..=3).for_each(|name| lanes.push(CHAT, job(name, 50)));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(lanes.in_hand(), 3);
+        lanes.renew();
+        assert_eq!((lanes.in_hand(), lanes.oldest()), (0, None));
+        (1..=3).for_each(|name| lanes.push(CHAT, job(name * 10, 50)));
+        lanes.idle().await;
+        let expected = [1, 10, 20, 30].iter().flat_map(|name| [("begin", *name), ("end", *name)]);
+        assert_eq!(*diary.0.lock().unwrap(), expected.collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_in_hand_is_known_started_or_not() {
+        let (_, lanes) = lanes(1);
+        let begun = Instant::now();
+        lanes.push(CHAT, job(1, 50));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        lanes.push(CHAT, job(2, 50));
+        assert_eq!(lanes.oldest(), Some(begun));
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        assert_eq!(lanes.oldest(), Some(begun + Duration::from_millis(20)));
+        lanes.idle().await;
+        assert_eq!((lanes.in_hand(), lanes.oldest()), (0, None));
     }
 }

@@ -8,6 +8,7 @@ mod application;
 mod claim;
 mod company;
 mod events;
+mod fence;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -16,6 +17,7 @@ mod incoming;
 mod lanes;
 mod recent;
 mod reply;
+mod roster;
 mod routes;
 mod routing;
 mod samples;

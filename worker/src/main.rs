@@ -31,9 +31,12 @@ async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure
     let store = redis::Store::open(redis, readiness.clone());
     let store = store.map_err(|error| Failure::Refused(format!("REDIS_URL can't be used: {error}")))?;
     let partitions = broker.partitions;
+    let consumer = rabbitmq::consumer(broker.clone(), readiness.clone(), "broker");
+    let (letters, workers) = rabbitmq::workers_publisher(broker, readiness.clone(), "broker_publishing");
     let parts = Parts {
-        consumer: Consumer::RabbitMq(rabbitmq::consumer(broker.clone(), readiness.clone(), "broker")),
-        letters: Publisher::RabbitMq(rabbitmq::publisher(broker, readiness.clone(), "broker_publishing")),
+        consumer: Consumer::RabbitMq(consumer),
+        letters: Publisher::RabbitMq(letters),
+        workers: Some(workers),
         store: Store::Redis(store),
         partitions,
         readiness,

@@ -64,7 +64,7 @@ impl Settler {
         };
         let incoming = Incoming::from_bytes(envelope.body.clone());
         let key = self.handler.key(&envelope, &incoming);
-        let lane = lane(&envelope);
+        let lane = Some(lane(&envelope));
         let spinner = self.spinner(&envelope, &incoming, &key);
         (
             lane,
@@ -202,9 +202,10 @@ where
 }
 
 /// The lane of an update: its chat's, else its user's; that of its queries where it is one.
-fn lane(envelope: &Envelope) -> Option<LaneKey> {
+fn lane(envelope: &Envelope) -> LaneKey {
     let query = matches!(envelope.kind.as_str(), "inline_query" | "pre_checkout_query" | "shipping_query");
-    envelope.lane.map(if query { LaneKey::Query } else { LaneKey::Chat })
+    let key = envelope.lane.map(if query { LaneKey::Query } else { LaneKey::Chat });
+    key.unwrap_or(LaneKey::Own(envelope.update_id))
 }
 
 async fn acked(receipt: Receipt) -> Next {

@@ -137,11 +137,19 @@ impl Consumer {
 /// A partition in hand. Dropping it gives the partition back at once, with all that is not acked.
 pub struct Claim {
     pub partition: u16,
-    /// The updates, in the queue's order. Ends when the partition is lost or `close` was called.
-    pub deliveries: mpsc::Receiver<Delivery>,
+    pub updates: Updates,
     /// Cancelled when the partition is no longer ours: handlers must stop before it is claimed again.
     pub lost: CancellationToken,
     hold: Hold,
+}
+
+/// What a claim hands out.
+pub struct Updates {
+    /// Ends when the partition is lost or `close` was called.
+    pub deliveries: mpsc::Receiver<Delivery>,
+    /// `Some` where updates that were handed out before come first, but in any order (facts R4): how many updates
+    /// there were in the queue when it was claimed, with those among them. `None` where all come in order.
+    pub returned: Option<u32>,
 }
 
 enum Hold {
@@ -156,7 +164,38 @@ impl Claim {
             Hold::RabbitMq(hold) => hold.close().await,
             Hold::Embedded(hold) => hold.close().await,
         }
-        self.deliveries.close();
+        self.updates.deliveries.close();
+    }
+
+    /// Takes no more updates from the queue until [`Self::renew`]; what was taken is still handed out. Nothing
+    /// happens where a claim never has to be renewed.
+    pub async fn pause(&self) {
+        match &self.hold {
+            Hold::RabbitMq(hold) => hold.pause().await,
+            Hold::Embedded(_) => {}
+        }
+    }
+
+    /// Whether the queue takes a partition away from who has an update in hand for too long (facts R14): then the
+    /// claim has to be renewed.
+    pub fn has_to_be_renewed(&self) -> bool {
+        match &self.hold {
+            Hold::RabbitMq(_) => true,
+            Hold::Embedded(_) => false,
+        }
+    }
+
+    /// Keeps the partition, and has all that is in hand handed out again, as if it had just been claimed. Acks of
+    /// what was handed out before do no harm, and may come too late: that update is handed out again too. An
+    /// error means that the partition is lost.
+    pub async fn renew(&mut self, prefetch: u16) -> Result<(), ClaimError> {
+        match &self.hold {
+            Hold::RabbitMq(hold) => {
+                self.updates = hold.renew(prefetch).await?;
+                Ok(())
+            }
+            Hold::Embedded(_) => Ok(()),
+        }
     }
 
     /// Gives the partition back: what is not acked goes to its next owner.
@@ -186,8 +225,8 @@ pub enum Receipt {
 }
 
 impl Receipt {
-    /// The update has ended; it is not handed out again. An error means that the partition was lost, and
-    /// that the update comes back to whoever has it next.
+    /// The update has ended; it is not handed out again, unless its claim was renewed meanwhile. An error means that
+    /// the partition was lost, and that the update comes back to whoever has it next.
     pub async fn ack(self) -> Result<(), PublishError> {
         match self {
             Self::RabbitMq(receipt) => receipt.ack().await,

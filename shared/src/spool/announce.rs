@@ -92,6 +92,8 @@ impl Announcer {
                 self.generation = generation;
             }
             Heard::Words(bytes) => drop(self.peers.heard(now, &bytes)),
+            // Nobody is watched.
+            Heard::Gone(_) => {}
         }
     }
 

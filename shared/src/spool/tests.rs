@@ -69,7 +69,7 @@ async fn a_lane_is_drained_in_update_id_order_whatever_order_it_came_in() {
     let mut claim = consumer.claim(0, 100).await.unwrap();
     let mut ids = Vec::new();
     for _ in 0..7 {
-        ids.push(claim.deliveries.recv().await.unwrap().content.unwrap().update_id);
+        ids.push(claim.updates.deliveries.recv().await.unwrap().content.unwrap().update_id);
     }
     assert_eq!(ids, [1, 2, 5, 7, 9, 50, 100]);
 }

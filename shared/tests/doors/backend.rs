@@ -138,7 +138,7 @@ pub fn envelope(update_id: u64, lane: i64) -> Envelope {
 }
 
 pub async fn next(claim: &mut Claim) -> Delivery {
-    let delivery = tokio::time::timeout(LONG, claim.deliveries.recv()).await.expect("nothing came");
+    let delivery = tokio::time::timeout(LONG, claim.updates.deliveries.recv()).await.expect("nothing came");
     delivery.expect("the claim was lost")
 }
 

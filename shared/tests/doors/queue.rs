@@ -145,7 +145,7 @@ async fn a_closed_claim_lets_its_updates_end_and_leaves_the_rest(queue: Queue) {
         delivery.receipt.ack().await.unwrap();
     }
     assert!(!first.lost.is_cancelled(), "what was begun may end");
-    assert!(first.deliveries.recv().await.is_none(), "nothing more is handed out");
+    assert!(first.updates.deliveries.recv().await.is_none(), "nothing more is handed out");
     first.release().await;
     let mut second = queue.claim(partition(), 3).await;
     assert_eq!(ids(&take(&mut second, 3).await), [4, 5, 6]);
@@ -157,14 +157,17 @@ async fn no_more_than_the_prefetch_is_in_hand(queue: Queue) {
     let mut in_hand = take(&mut claim, 4).await;
     let silence = Duration::from_millis(200);
     for update_id in 5..=10 {
-        assert!(tokio::time::timeout(silence, claim.deliveries.recv()).await.is_err(), "a fifth came");
+        assert!(
+            tokio::time::timeout(silence, claim.updates.deliveries.recv()).await.is_err(),
+            "a fifth came"
+        );
         in_hand.remove(0).receipt.ack().await.unwrap();
         in_hand.push(next(&mut claim).await);
         assert_eq!(in_hand.last().map(id), Some(update_id));
     }
     // Forgetting one without an ack makes no room: it may come again only after this claim.
     drop(in_hand.remove(0));
-    assert!(tokio::time::timeout(silence, claim.deliveries.recv()).await.is_err());
+    assert!(tokio::time::timeout(silence, claim.updates.deliveries.recv()).await.is_err());
 }
 
 async fn a_claim_that_ends_says_so_to_its_handlers(queue: Queue) {

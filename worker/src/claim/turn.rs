@@ -57,7 +57,7 @@ impl Turn {
 impl Keeper {
     /// Claims a partition: whole where the store answers.
     pub(super) async fn take(&mut self, partition: u16) -> Result<Taken, ClaimError> {
-        let whole = self.prefetch;
+        let whole = self.prefetch();
         if self.settler.handler.store.ping().await.is_ok() {
             self.one_by_one = false;
             let claim = self.consumer.claim(partition, whole).await?;
@@ -65,7 +65,7 @@ impl Keeper {
         }
         let permit = self.turns.clone().acquire_owned().await.map_err(|_| ClaimError::Away)?;
         let mut claim = self.consumer.claim(partition, 1).await?;
-        let first = timeout(QUIET, claim.deliveries.recv()).await.ok().flatten();
+        let first = timeout(QUIET, claim.updates.deliveries.recv()).await.ok().flatten();
         let prefetch = match first.as_ref().filter(|first| first.redelivered) {
             Some(_) if self.one_by_one => 1,
             Some(first) => Company::after_returns(first.returns).in_hand(whole),
@@ -83,7 +83,7 @@ impl Keeper {
 
     /// Whether one of the returned wants less company than it has with so many in hand.
     pub(super) fn are_too_many(&self, prefetch: u16, returned: &[Delivery]) -> bool {
-        let wanted = |delivery: &Delivery| Company::after_returns(delivery.returns).in_hand(self.prefetch);
+        let wanted = |delivery: &Delivery| Company::after_returns(delivery.returns).in_hand(self.prefetch());
         returned.iter().any(|delivery| wanted(delivery) < prefetch)
     }
 
@@ -103,7 +103,7 @@ impl Keeper {
             let next = tokio::select! {
                 biased;
                 () = sleep_until(turn.until) => break,
-                next = claim.deliveries.recv() => next,
+                next = claim.updates.deliveries.recv() => next,
                 () = quiet => None,
             };
             match next {

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::company::{RETURNS, Room, TRIES};
+use crate::fence::Fence;
 use crate::incoming::Incoming;
 use crate::recent::Recent;
 use crate::reply::Call;
@@ -56,6 +57,7 @@ pub struct Handler {
     /// This process's name in claims.
     pub worker: String,
     pub recent: Recent,
+    pub fence: Fence,
     /// Who may be handled beside whom.
     pub room: Room,
 }

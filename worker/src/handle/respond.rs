@@ -30,7 +30,7 @@ impl Handler {
             Target::Reply(text) => (fixed(text, attempt), None),
             Target::Service { service, shape, .. } => {
                 let request = request::request(attempt, found, shape, run.user_id.as_deref());
-                let answer = services.call(service, &request).await;
+                let answer = services.call(service, &request, &self.fence).await;
                 match answer.and_then(|answer| planned(&answer, attempt)) {
                     Ok(planned) => {
                         events::service_answered(found.route, attempt, begun.elapsed());

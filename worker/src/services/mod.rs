@@ -13,6 +13,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
 
 use crate::events;
+use crate::fence::Fence;
 use crate::reply::Answer;
 use crate::routes::ServiceConfig;
 use breaker::{Breaker, Limits, Pass};
@@ -85,14 +86,14 @@ impl Services {
     }
 
     /// Asks a service, and once more if that fails.
-    pub async fn call(&self, name: &str, request: &Request) -> Result<Answer, ServiceError> {
+    pub async fn call(&self, name: &str, request: &Request, fence: &Fence) -> Result<Answer, ServiceError> {
         let service = self.known.get(name).ok_or(ServiceError::Unknown)?;
-        let first = service.call(&self.http, name, request).await;
+        let first = service.call(&self.http, name, request, fence).await;
         match (&first, service.retry) {
             (Err(error), Some((least, most))) if *error != ServiceError::BreakerOpen => {
                 events::service_retries(name, error, &request.request_id);
                 tokio::time::sleep(rand::random_range(least..=most)).await;
-                service.call(&self.http, name, request).await
+                service.call(&self.http, name, request, fence).await
             }
             _ => first,
         }
@@ -125,9 +126,11 @@ impl Service {
         http: &reqwest::Client,
         name: &str,
         request: &Request,
+        fence: &Fence,
     ) -> Result<Answer, ServiceError> {
         // The semaphore is never closed; a permit that can't be had would just mean no limit.
         let _slot = self.slots.acquire().await;
+        fence.pass().await;
         let Some(pass) = self.lock_breaker().may_call(Instant::now()) else {
             events::service_called(
                 name,

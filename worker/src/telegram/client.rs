@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{self, CallError};
 use super::next::{GiveUp, Next, Tried, next};
 use crate::events;
+use crate::fence::Fence;
 use crate::reply::Call;
 use crate::token::Token;
 
@@ -99,10 +100,11 @@ pub struct Telegram {
     http: reqwest::Client,
     settings: Arc<Settings>,
     token: watch::Sender<Token>,
+    fence: Fence,
 }
 
 impl Telegram {
-    pub fn new(settings: Settings) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: Settings, fence: Fence) -> Result<Self, reqwest::Error> {
         let mut http = reqwest::Client::builder()
             .timeout(settings.timeout)
             .connect_timeout(settings.timeout.min(CONNECT))
@@ -113,7 +115,7 @@ impl Telegram {
             http = http.no_proxy();
         }
         let (token, _) = watch::channel(Token::Asking);
-        Ok(Self { http: http.build()?, settings: Arc::new(settings), token })
+        Ok(Self { http: http.build()?, settings: Arc::new(settings), token, fence })
     }
 
     /// What is known of the token: kept true by `token::keep`, and by each call that finds it wrong.
@@ -131,7 +133,8 @@ impl Telegram {
         let mut params = call.params.clone();
         let mut tried = Tried::default();
         loop {
-            if abort.is_cancelled() {
+            let may_go = abort.run_until_cancelled(self.fence.pass()).await;
+            if may_go.is_none() || abort.is_cancelled() {
                 return Sent::Aborted;
             }
             let begun = Instant::now();

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::reader::Reader;
 use super::{Queue, UPDATES, unpublished};
 use crate::database::DatabaseError;
-use crate::queue::{Claim, ClaimError, PublishError};
+use crate::queue::{Claim, ClaimError, PublishError, Updates};
 
 pub(super) async fn claim(queue: &Arc<Queue>, partition: u16, prefetch: u16) -> Result<Claim, ClaimError> {
     // A look at the file first: where it can't be read, a claim that is lost at once would be taken again
@@ -29,7 +29,8 @@ pub(super) async fn claim(queue: &Arc<Queue>, partition: u16, prefetch: u16) -> 
     let reader = Reader::new(Arc::clone(queue), partition, prefetch, sender, lost.clone());
     let reader = Some(tokio::spawn(reader.run(stop.clone())));
     let hold = Hold { queue: Arc::clone(queue), partition, stop, lost: lost.clone(), reader };
-    Ok(Claim { partition, deliveries, lost, hold: crate::queue::Hold::Embedded(hold) })
+    let updates = Updates { deliveries, returned: None };
+    Ok(Claim { partition, updates, lost, hold: crate::queue::Hold::Embedded(hold) })
 }
 
 fn unclaimed(error: DatabaseError) -> ClaimError {

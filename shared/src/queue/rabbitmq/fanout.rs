@@ -13,6 +13,9 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
 use tokio::sync::{mpsc, watch};
 
+use uuid::Uuid;
+
+use super::topology::closing_code;
 use crate::events;
 
 /// Words that may wait to be heard; what is too many is dropped (I5).
@@ -23,6 +26,13 @@ const LIFE: Duration = Duration::from_secs(2);
 
 /// A broker that allows no fanout is asked again after this: somebody may have changed a permission.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// How often whom is watched is looked for.
+const WATCH_EVERY: Duration = Duration::from_millis(200);
+
+/// The broker's codes for a queue that is not there, and for one that is another connection's.
+const NOT_FOUND: u16 = 404;
+const RESOURCE_LOCKED: u16 = 405;
 
 /// Whether words come and go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,16 +58,31 @@ pub enum Heard {
     Change(Generation),
     /// Somebody's words, or one's own.
     Words(Bytes),
+    /// The one that was watched is not there.
+    Gone(Uuid),
 }
 
 /// One process's end.
 pub struct Fanout {
+    name: Uuid,
     say: watch::Sender<Bytes>,
-    words: mpsc::Receiver<(u64, Bytes)>,
+    watched: watch::Sender<Option<Uuid>>,
+    heard: mpsc::Receiver<(u64, Heard)>,
     generation: watch::Receiver<Generation>,
 }
 
 impl Fanout {
+    /// This end's name, by which others may watch it.
+    pub fn name(&self) -> Uuid {
+        self.name
+    }
+
+    /// Watches another end, in place of whom was watched before: [`Heard::Gone`] tells when the broker does not know
+    /// it any more, within a quarter of a second where its process died (a frozen one it knows for longer).
+    pub fn watch(&self, whom: Option<Uuid>) {
+        self.watched.send_if_modified(|watched| std::mem::replace(watched, whom) != whom);
+    }
+
     /// Says something. What could not go out before it is not said any more.
     pub fn say(&self, words: Bytes) {
         self.say.send_replace(words);
@@ -76,10 +101,10 @@ impl Fanout {
                 Ok(()) = self.generation.changed() => {
                     return Heard::Change(*self.generation.borrow_and_update());
                 }
-                Some((number, words)) = self.words.recv() => {
-                    // An earlier connection's words tell nothing of this one.
+                Some((number, heard)) = self.heard.recv() => {
+                    // What was heard on an earlier connection tells nothing of this one.
                     if number == self.generation.borrow().number {
-                        return Heard::Words(words);
+                        return heard;
                     }
                 }
                 // The supervisor has ended, and with it everything that could be heard.
@@ -93,20 +118,21 @@ impl Fanout {
 #[derive(Clone)]
 pub(super) struct Relay {
     exchange: String,
-    /// This process's queue.
-    queue: String,
+    name: Uuid,
     say: watch::Receiver<Bytes>,
-    words: mpsc::Sender<(u64, Bytes)>,
+    watched: watch::Receiver<Option<Uuid>>,
+    heard: mpsc::Sender<(u64, Heard)>,
     generation: watch::Sender<Generation>,
 }
 
 pub(super) fn pair(exchange: String) -> (Fanout, Relay) {
     let (say, said) = watch::channel(Bytes::new());
-    let (words_in, words) = mpsc::channel(WAITING);
+    let (watched_in, watched) = watch::channel(None);
+    let (heard_in, heard) = mpsc::channel(WAITING);
     let (generation_in, generation) = watch::channel(Generation::default());
-    let queue = format!("{exchange}.{}", uuid::Uuid::new_v4());
-    let relay = Relay { exchange, queue, say: said, words: words_in, generation: generation_in };
-    (Fanout { say, words, generation }, relay)
+    let name = Uuid::new_v4();
+    let relay = Relay { exchange, name, say: said, watched, heard: heard_in, generation: generation_in };
+    (Fanout { name, say, watched: watched_in, heard, generation }, relay)
 }
 
 impl Relay {
@@ -114,16 +140,61 @@ impl Relay {
     pub async fn serve(mut self, connection: &Connection) {
         let generation = self.generation.clone();
         let _lost = Lost(&generation);
+        let watching = self.clone();
         loop {
-            let ended = self.relay(connection).await;
+            let ended = tokio::select! {
+                ended = self.relay(connection) => ended,
+                error = watching.watch(connection) => Err(error),
+            };
             if !connection.status().connected() {
                 return std::future::pending().await;
             }
             let error = ended.map_or_else(|error| error.to_string(), |()| "its queue is gone".to_owned());
-            events::fanout_lost(&error);
+            events::fanout_lost(&self.exchange, &error);
             change(&generation, Hearing::Deaf);
             tokio::time::sleep(ASK_AGAIN).await;
         }
+    }
+
+    /// Asks for the queue of whom is watched: it is exclusive, so while its process lives the answer is that
+    /// it is locked, and then that there is none (facts R2). Either closes the channel that asked.
+    async fn watch(&self, connection: &Connection) -> lapin::Error {
+        let mut watched = self.watched.clone();
+        loop {
+            tokio::time::sleep(WATCH_EVERY).await;
+            let Some(whom) = *watched.borrow_and_update() else {
+                // An error is the other end's being gone: there is nobody to watch for.
+                if watched.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                continue;
+            };
+            match self.is_gone(connection, whom).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    let number = self.generation.borrow().number;
+                    self.heard.try_send((number, Heard::Gone(whom))).ok();
+                }
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn is_gone(&self, connection: &Connection, whom: Uuid) -> Result<bool, lapin::Error> {
+        let channel = connection.create_channel().await?;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        match channel.queue_declare(self.queue(whom).into(), passive, FieldTable::default()).await {
+            Ok(_) => channel.close(200, "seen".into()).await.map(|()| false),
+            Err(error) => match closing_code(&error) {
+                Some((NOT_FOUND, _)) => Ok(true),
+                Some((RESOURCE_LOCKED, _)) => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn queue(&self, of: Uuid) -> String {
+        format!("{}.{of}", self.exchange)
     }
 
     async fn relay(&mut self, connection: &Connection) -> Result<(), lapin::Error> {
@@ -136,7 +207,7 @@ impl Relay {
                 delivery = heard.next() => match delivery.transpose()? {
                     Some(delivery) => {
                         // What finds no room is said again.
-                        self.words.try_send((number, Bytes::from(delivery.data))).ok();
+                        self.heard.try_send((number, Heard::Words(Bytes::from(delivery.data)))).ok();
                         delivery.acker.ack(BasicAckOptions::default()).await?;
                     }
                     None => return Ok(()),
@@ -161,7 +232,7 @@ impl Relay {
         arguments.insert("x-max-length".into(), AMQPValue::LongInt(WAITING as i32));
         arguments.insert("x-message-ttl".into(), AMQPValue::LongInt(LIFE.as_millis() as i32));
         let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-        let name: ShortString = self.queue.as_str().into();
+        let name: ShortString = self.queue(self.name).into();
         channel.queue_declare(name.clone(), exclusive, arguments).await?;
         let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
         channel.queue_bind(name.clone(), exchange, "".into(), bind, none.clone()).await?;

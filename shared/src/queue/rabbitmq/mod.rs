@@ -7,16 +7,20 @@
 mod connection;
 mod consumer;
 mod fanout;
+mod forwarder;
 mod lease;
 mod publisher;
+mod pulse;
 mod topology;
 pub(crate) mod wire;
 
 use std::sync::Arc;
 
-pub use consumer::{Consumer, Hold, Receipt};
+pub use consumer::Consumer;
 pub use fanout::{Fanout, Generation, Heard, Hearing};
+pub use forwarder::{Hold, Receipt};
 pub use publisher::{Publisher, Publishing};
+pub use pulse::Pulse;
 
 use crate::readiness::Readiness;
 use crate::settings::{SettingError, Values, whole};
@@ -90,6 +94,17 @@ pub fn spooled_publisher(
 ) -> (Publisher, Fanout) {
     let (fanout, relay) = fanout::pair(settings.spools_exchange());
     let role = publisher::Role { name: role, readiness, need: Need::May };
+    (publisher::start(settings, role, Some(relay)), fanout)
+}
+
+/// The same for a worker: it publishes dead letters, and is in touch with the other workers.
+pub fn workers_publisher(
+    settings: Settings,
+    readiness: Readiness,
+    role: &'static str,
+) -> (Publisher, Fanout) {
+    let (fanout, relay) = fanout::pair(settings.workers_exchange());
+    let role = publisher::Role { name: role, readiness, need: Need::Must };
     (publisher::start(settings, role, Some(relay)), fanout)
 }
 

@@ -30,6 +30,10 @@ impl Settings {
         format!("{}.spools", self.prefix)
     }
 
+    pub(super) fn workers_exchange(&self) -> String {
+        format!("{}.workers", self.prefix)
+    }
+
     pub(super) fn partition_queue(&self, partition: u16) -> String {
         format!("{}.p.{partition}", self.prefix)
     }

@@ -1,0 +1,106 @@
+//! What a partition's next owner is handed first, whoever had it before: all that was handed out, before all that
+//! was not (facts R4), so that sorting the first of it restores the order.
+
+use std::collections::BTreeSet;
+
+use shared::queue::{Claim, Delivery, Publisher, partition_of};
+
+use crate::backend::{PARTITIONS, Queue, claim, envelope, id, take};
+
+crate::over_both!(Queue, rabbitmq:
+    the_next_owner_is_handed_the_lowest_first,
+    a_renewed_claim_is_handed_the_lowest_first,
+    what_was_handed_out_before_a_renewal_can_still_be_acked,
+    a_paused_claim_is_handed_nothing_more,
+);
+
+const LANE: i64 = 7;
+
+fn partition() -> u16 {
+    partition_of(LANE, PARTITIONS)
+}
+
+/// Many at once: one after the other each waits for its own confirm.
+async fn publish(publisher: &Publisher, ids: std::ops::Range<u64>) {
+    let begun: Vec<_> = ids.map(|id| publisher.begin(&envelope(id, LANE))).collect();
+    for publishing in begun {
+        publishing.await.unwrap();
+    }
+}
+
+async fn first(claim: &mut Claim, count: usize) -> BTreeSet<u64> {
+    take(claim, count).await.iter().map(id).collect()
+}
+
+/// Acks the lowest of them, as many as that.
+async fn ack_lowest(mut taken: Vec<Delivery>, count: usize, left: &mut BTreeSet<u64>) {
+    taken.sort_by_key(id);
+    for delivery in taken.into_iter().take(count) {
+        left.remove(&id(&delivery));
+        delivery.receipt.ack().await.unwrap();
+    }
+}
+
+async fn the_next_owner_is_handed_the_lowest_first(queue: Queue) {
+    const IN_HAND: usize = 200;
+    publish(&queue.publisher, 0..1000).await;
+    let mut left: BTreeSet<u64> = (0..1000).collect();
+    for trial in 0..6 {
+        let other = queue.another_consumer();
+        let mut before = claim(&other, partition(), IN_HAND as u16).await;
+        // Some are on the wire, some are in hand, and some of those are ended while the claim is closed.
+        let taken = take(&mut before, IN_HAND / 2).await;
+        before.close().await;
+        ack_lowest(taken, 30, &mut left).await;
+        before.release().await;
+        let mut next = queue.claim(partition(), IN_HAND as u16).await;
+        let lowest: BTreeSet<u64> = left.iter().copied().take(IN_HAND).collect();
+        assert_eq!(first(&mut next, IN_HAND).await, lowest, "trial {trial}");
+        next.release().await;
+    }
+}
+
+async fn a_renewed_claim_is_handed_the_lowest_first(queue: Queue) {
+    const IN_HAND: usize = 60;
+    publish(&queue.publisher, 0..500).await;
+    let mut left: BTreeSet<u64> = (0..500).collect();
+    let mut claim = queue.claim(partition(), IN_HAND as u16).await;
+    if !claim.has_to_be_renewed() {
+        return;
+    }
+    for trial in 0..8 {
+        let taken = take(&mut claim, IN_HAND / 2).await;
+        ack_lowest(taken, 20, &mut left).await;
+        claim.renew(IN_HAND as u16).await.unwrap();
+        assert_eq!(claim.updates.returned, Some(left.len() as u32), "the broker knows how many there are");
+        let lowest: BTreeSet<u64> = left.iter().copied().take(IN_HAND).collect();
+        assert_eq!(first(&mut claim, IN_HAND).await, lowest, "trial {trial}");
+        claim.renew(IN_HAND as u16).await.unwrap();
+    }
+}
+
+async fn what_was_handed_out_before_a_renewal_can_still_be_acked(queue: Queue) {
+    publish(&queue.publisher, 0..3).await;
+    let mut claim = queue.claim(partition(), 10).await;
+    let before = take(&mut claim, 2).await;
+    claim.renew(10).await.unwrap();
+    for delivery in before {
+        delivery.receipt.ack().await.unwrap();
+    }
+    // On RabbitMQ too late: they come again.
+    let again = if claim.has_to_be_renewed() { 0..3 } else { 2..3 };
+    assert_eq!(first(&mut claim, again.clone().count()).await, again.collect());
+    assert!(!claim.lost.is_cancelled());
+}
+
+async fn a_paused_claim_is_handed_nothing_more(queue: Queue) {
+    let mut claim = queue.claim(partition(), 10).await;
+    if !claim.has_to_be_renewed() {
+        return;
+    }
+    claim.pause().await;
+    publish(&queue.publisher, 0..3).await;
+    assert!(claim.updates.deliveries.try_recv().is_err());
+    claim.renew(10).await.unwrap();
+    assert_eq!(first(&mut claim, 3).await, (0..3).collect());
+}
