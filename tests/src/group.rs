@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -42,8 +43,13 @@ fn tell_undertaker(line: &str) {
 
 /// A temporary folder that is removed even if this process is killed.
 pub(crate) fn temporary_folder(name: &str) -> tempfile::TempDir {
-    let folder =
-        tempfile::Builder::new().prefix(&format!("tgw-{name}-")).tempdir().expect("a temporary folder");
+    temporary_folder_in(&std::env::temp_dir(), name)
+}
+
+/// Likewise, in another place than usual.
+pub(crate) fn temporary_folder_in(place: &Path, name: &str) -> tempfile::TempDir {
+    let prefix = format!("tgw-{name}-");
+    let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(place).expect("a temporary folder");
     tell_undertaker(&format!("folder {}", folder.path().display()));
     folder
 }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::gate::Gate;
 use crate::wait::pause;
 
 /// A request as a fake saw it.
@@ -44,6 +45,8 @@ pub enum Answer {
     Raw(&'static str, Vec<u8>),
     /// The answer, so much later.
     After(Duration, Box<Answer>),
+    /// The answer, once the gate is open.
+    Held(Gate, Box<Answer>),
     /// Takes the request and never answers.
     Hang,
     /// Takes the request and closes the connection.
@@ -113,10 +116,19 @@ async fn converse(stream: TcpStream, handler: Handler) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read_request(&mut stream).await {
         let mut answer = handler(request);
-        while let Answer::After(delay, then) = answer {
-            pause(delay).await;
-            answer = *then;
-        }
+        let answer = loop {
+            answer = match answer {
+                Answer::After(delay, then) => {
+                    pause(delay).await;
+                    *then
+                }
+                Answer::Held(gate, then) => {
+                    gate.pass().await;
+                    *then
+                }
+                answer => break answer,
+            };
+        };
         let Some(bytes) = on_the_wire(answer).await else {
             return;
         };
@@ -155,7 +167,7 @@ async fn on_the_wire(answer: Answer) -> Option<Vec<u8>> {
         Answer::Status(status, value) => (status, "application/json", value.to_string().into_bytes()),
         Answer::Raw(content_type, bytes) => (200, content_type, bytes),
         Answer::Hang => std::future::pending().await,
-        Answer::Close | Answer::After(..) => return None,
+        Answer::Close | Answer::After(..) | Answer::Held(..) => return None,
     };
     let length = body.len();
     let head =

@@ -2,7 +2,7 @@
 //! on 127.0.0.1 only. It touches nothing of a RabbitMQ that the machine may run.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::group::{Group, temporary_folder};
+use crate::group::Group;
+use crate::installation::Installation;
 use crate::ports::free_port;
 use crate::wait::{wait_for, wait_until};
 
@@ -30,6 +31,7 @@ pub struct Rabbit {
 
 #[derive(Debug)]
 struct Node {
+    installation: Installation,
     folder: TempDir,
     amqp: u16,
     epmd_port: u16,
@@ -138,6 +140,11 @@ impl Rabbit {
         self.own().control(&["set_vm_memory_high_watermark", WATERMARK]);
     }
 
+    /// The version of its programs, `4.0.5`.
+    pub fn version(&mut self) -> String {
+        self.own().control(&["version"]).trim().to_owned()
+    }
+
     /// Runs `rabbitmqctl` against this node and returns what it prints.
     pub fn control(&mut self, arguments: &[&str]) -> String {
         self.own().control(arguments)
@@ -159,8 +166,10 @@ impl Rabbit {
 
 impl Node {
     fn new() -> Self {
-        let folder = temporary_folder("rabbitmq");
+        let installation = Installation::chosen();
+        let folder = installation.folder();
         let node = Self {
+            installation,
             amqp: free_port(),
             epmd_port: free_port(),
             dist: free_port(),
@@ -173,8 +182,9 @@ impl Node {
             "listeners.tcp.1 = 127.0.0.1:{}\n\
              disk_free_limit.absolute = 1MB\n\
              vm_memory_high_watermark.relative = {WATERMARK}\n\
-             log.console = true\nlog.console.level = warning\nlog.file = false\n",
-            node.amqp
+             log.console = true\nlog.console.level = warning\nlog.file = false\n{}",
+            node.amqp,
+            node.installation.settings()
         );
         node.write("rabbitmq.conf", &settings);
         // No plugins: no management, no listener but AMQP.
@@ -185,29 +195,28 @@ impl Node {
 
     fn spawn(&mut self) {
         // In the foreground and in our group: a node would start its own as a daemon that outlives it.
-        let mut epmd = self.command("epmd");
+        let mut epmd = self.prepare(self.installation.command("epmd"));
         self.epmd =
             Some(Group::spawn(epmd.arg("-port").arg(self.epmd_port.to_string()).stdout(Stdio::null())));
         let log = || File::options().create(true).append(true).open(self.path("node.log")).expect("its log");
-        let mut broker = self.command(sbin("rabbitmq-server"));
+        let mut broker = self.prepare(self.installation.script("rabbitmq-server"));
         self.broker = Some(Group::spawn(broker.stdout(log()).stderr(log())));
     }
 
-    /// A command in this node's environment and nothing else of ours.
-    fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        command.env_clear().current_dir(self.folder.path());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        let texts = [
-            ("HOME", self.path("home")),
-            ("RABBITMQ_CONFIG_FILE", self.path("rabbitmq.conf")),
-            ("RABBITMQ_ENABLED_PLUGINS_FILE", self.path("enabled_plugins")),
-            ("RABBITMQ_MNESIA_BASE", self.path("data")),
-            ("RABBITMQ_LOG_BASE", self.path("log")),
-            ("RABBITMQ_PID_FILE", self.path("pid")),
-            ("RABBITMQ_CONF_ENV_FILE", "/dev/null".into()),
+    /// Puts a command into this node's environment.
+    fn prepare(&self, mut command: Command) -> Command {
+        command.current_dir(self.folder.path());
+        let paths = [
+            ("HOME", "home"),
+            ("RABBITMQ_CONFIG_FILE", "rabbitmq.conf"),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", "enabled_plugins"),
+            ("RABBITMQ_MNESIA_BASE", "data"),
+            ("RABBITMQ_LOG_BASE", "log"),
+            ("RABBITMQ_PID_FILE", "pid"),
+            ("ERL_CRASH_DUMP", "crash.dump"),
         ];
-        command.envs(texts);
+        command.envs(paths.map(|(name, file)| (name, self.installation.seen(&self.path(file)))));
+        command.env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
         command.env("RABBITMQ_NODENAME", format!("tgw{}@localhost", self.amqp));
         command.env("ERL_EPMD_PORT", self.epmd_port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
         command.env("RABBITMQ_DIST_PORT", self.dist.to_string());
@@ -222,7 +231,8 @@ impl Node {
     }
 
     fn control(&self, arguments: &[&str]) -> String {
-        let output = self.command(sbin("rabbitmqctl")).args(arguments).output().expect("rabbitmqctl runs");
+        let mut command = self.prepare(self.installation.script("rabbitmqctl"));
+        let output = command.args(arguments).output().expect("rabbitmqctl runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "rabbitmqctl {arguments:?} failed: {text}{error}");
@@ -243,13 +253,6 @@ impl Node {
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).expect("the temporary folder takes files");
     }
-}
-
-/// The server's own scripts: Debian's wrappers in PATH change the user and the folder.
-fn sbin(script: &str) -> PathBuf {
-    let folders = std::env::var_os("TGW_TEST_RABBITMQ_SBIN").into_iter().map(PathBuf::from);
-    let mut folders = folders.chain([PathBuf::from("/usr/lib/rabbitmq/bin")]);
-    folders.find(|folder| folder.join(script).exists()).map_or(script.into(), |folder| folder.join(script))
 }
 
 async fn shakes_hands(url: &str) -> Option<()> {

@@ -1,5 +1,6 @@
 //! The RabbitMQ and the Redis that `tests/run` shares among all tests: starts both, prints their addresses
-//! as shell assignments, and ends with its standard input, so that they never outlive the script.
+//! and RabbitMQ's version as shell assignments, and ends with its standard input, so that they never
+//! outlive the script.
 #![allow(clippy::print_stdout)]
 
 use std::io::Read;
@@ -8,8 +9,13 @@ use harness::{Rabbit, Redis};
 
 #[tokio::main]
 async fn main() {
-    let (rabbit, redis) = tokio::join!(Rabbit::private(), Redis::private());
-    println!("export TGW_TEST_AMQP_URL='{}' TGW_TEST_REDIS_URL='{}'", rabbit.url(), redis.url());
+    let (mut rabbit, redis) = tokio::join!(Rabbit::private(), Redis::private());
+    let version = rabbit.version();
+    println!(
+        "rabbitmq_version='{version}'; export TGW_TEST_AMQP_URL='{}' TGW_TEST_REDIS_URL='{}'",
+        rabbit.url(),
+        redis.url()
+    );
     // Nothing else runs here that a blocked thread could hold up.
     std::io::stdin().read_to_end(&mut Vec::new()).ok();
 }
