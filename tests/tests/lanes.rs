@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// 15 MiB more, and what it does is slower, so that more of it is in hand at the same time.
 const MOST_MIB: f64 = if cfg!(debug_assertions) { 170.0 } else { 114.4 };
 
-/// What a worker adds to the grace before it is gone, on a busy machine.
+/// How much sooner than at the end of its grace a worker ends that has nothing to wait for.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// What Telegram says to a chat that it has had enough of; far longer than any test waits for the others.
@@ -150,7 +150,7 @@ async fn a_chat_that_telegram_parks_holds_nobody_up(world: WorldBuilder) {
 }
 
 async fn a_stop_does_not_wait_for_a_parked_chat_and_loses_nothing(world: WorldBuilder) {
-    let grace = Duration::from_secs(3);
+    let grace = Duration::from_secs(25);
     let mut world = world.set("PARTITIONS", 1).set("SHUTDOWN_GRACE", grace.as_secs()).await;
     world.conversation.echo();
     let parked = world.user();
@@ -165,8 +165,8 @@ async fn a_stop_does_not_wait_for_a_parked_chat_and_loses_nothing(world: WorldBu
     world.worker_mut().term();
     let code = world.worker_mut().wait_exit().await;
     let took = begun.elapsed();
-    assert_eq!(code, 1, "what was begun has not ended (contract 2)");
-    assert!(took < grace + GOODBYE, "it took {took:?}");
+    assert_eq!(code, 0, "what waits for Telegram goes back to the queue");
+    assert!(took < grace - GOODBYE, "it took {took:?}");
     let logs = world.worker().stdout() + &world.worker().stderr();
     assert!(!logs.contains("panicked"), "it ends without a panic");
 

@@ -29,6 +29,8 @@ pub enum Next {
     Go,
     /// The job was not ended; what is behind it must not overtake it.
     Stop,
+    /// The same, but nothing is to be started any more, so what else runs may end.
+    PutBack,
     /// The job was not begun, since nothing is to be started any more. What runs may end.
     Halted,
 }
@@ -189,6 +191,8 @@ impl<W: Work> Inner<W> {
         if next == Next::Stop {
             self.signals.halt.cancel();
             self.signals.abort.cancel();
+        }
+        if matches!(next, Next::Stop | Next::PutBack) {
             self.work.broken_off(mark).await;
         }
         next
@@ -313,6 +317,20 @@ mod tests {
         let diary = diary.0.lock().unwrap();
         assert!(!diary.contains(&("begin", 2)) && !diary.contains(&("end", 3)), "{diary:?}");
         assert!(diary.contains(&("broken off", 1)) && diary.contains(&("broken off", 3)), "{diary:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_is_put_back_takes_no_other_with_it() {
+        let (diary, lanes) = lanes(10);
+        lanes.push(CHAT, Job { next: Next::PutBack, ..job(1, 5) });
+        lanes.push(CHAT, job(2, 5));
+        lanes.push(Some(LaneKey::Chat(2)), job(3, 50));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        lanes.halt();
+        lanes.idle().await;
+        let diary = diary.0.lock().unwrap();
+        assert!(!diary.contains(&("begin", 2)), "{diary:?}");
+        assert!(!diary.contains(&("broken off", 3)), "{diary:?}");
     }
 
     #[tokio::test(start_paused = true)]

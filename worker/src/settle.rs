@@ -89,6 +89,10 @@ impl Settler {
         let user = update.incoming.user.as_ref().map(|user| user.id);
         events::handled(&outcome, &request_id, user, begun.elapsed());
         let end = match outcome {
+            // Told to come to an end, it need not take the others with it.
+            Outcome::Stay if signals.halt.is_cancelled() && !signals.abort.is_cancelled() => {
+                return Next::PutBack;
+            }
             Outcome::Stay => return Next::Stop,
             Outcome::NotBegun => return Next::Halted,
             // Its end is recorded, as done or as dead: only the ack was missing.

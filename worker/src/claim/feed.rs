@@ -31,7 +31,7 @@ impl Keeper {
     /// As much as each partition of this worker may have in hand, so that together they fill the permits (design 3).
     pub(super) fn prefetch(&self) -> u16 {
         let share = self.share.borrow().partitions.len().max(1);
-        let even = self.concurrency / u32::try_from(share).unwrap_or(u32::MAX);
+        let even = self.concurrency.div_ceil(u32::try_from(share).unwrap_or(u32::MAX));
         even.clamp(NARROWEST.into(), WIDEST.into()) as u16
     }
 

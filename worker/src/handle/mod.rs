@@ -76,7 +76,7 @@ pub struct Attempt<'a> {
     pub by_itself: bool,
     /// The try before this one panicked, in this process.
     pub after_panic: bool,
-    /// Cancelled when the worker stops: what waits for its turn is not begun any more.
+    /// Cancelled when the worker stops, or gives the partition up: what waits for its turn is not begun any more.
     pub halt: &'a CancellationToken,
     /// Cancelled when the partition is lost or given back.
     pub abort: &'a CancellationToken,

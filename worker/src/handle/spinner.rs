@@ -71,6 +71,6 @@ impl Sign {
             return Sent::Yes;
         }
         let empty = || Call::new("answerCallbackQuery").with("callback_query_id", self.callback.as_str());
-        self.telegram.send(&with.unwrap_or_else(empty), abort).await
+        self.telegram.send(&with.unwrap_or_else(empty), abort, abort).await
     }
 }

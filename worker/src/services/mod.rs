@@ -59,6 +59,9 @@ pub struct Placed {
     pub config: ServiceConfig,
 }
 
+/// Connections to a service that wait for the next call.
+const IDLE: usize = 256;
+
 /// All services of the table.
 pub struct Services {
     http: reqwest::Client,
@@ -80,6 +83,9 @@ impl Services {
             .redirect(reqwest::redirect::Policy::none())
             // Internal services are not behind the proxy that leads outside.
             .no_proxy()
+            // After a burst; without a bound the connections of a thousand calls would stay open for as long as the
+            // services keep them.
+            .pool_max_idle_per_host(IDLE)
             .build()?;
         let known = known.into_iter().map(|it| (it.name, Service::new(it.url, it.timeout, &it.config)));
         Ok(Self { http, known: known.collect() })

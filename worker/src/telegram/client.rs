@@ -33,6 +33,9 @@ const OURS: [&str; 8] = [
 /// A connection that is not made by then is none, and nothing was sent.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// Connections that wait for the next call, after a burst.
+const IDLE: usize = 256;
+
 /// An answer is a message at most; more than this is not the Bot API.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 
@@ -81,7 +84,7 @@ pub enum Sent {
     Failed(String),
     /// The bot's token is wrong, or can't be told from a wrong one.
     WrongToken,
-    /// `abort` was cancelled before the call was made, or made again.
+    /// `abort` was cancelled before the call was made, or made again; or `halt` while it had to wait.
     Aborted,
 }
 
@@ -109,7 +112,8 @@ impl Telegram {
             .timeout(settings.timeout)
             .connect_timeout(settings.timeout.min(CONNECT))
             .redirect(reqwest::redirect::Policy::none())
-            .pool_idle_timeout(Duration::from_secs(60));
+            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(IDLE);
         // A company's proxy leads to Telegram, not to this machine.
         if settings.local {
             http = http.no_proxy();
@@ -128,8 +132,9 @@ impl Telegram {
     }
 
     /// Makes the call, with one retry, waiting where Telegram says so. A request that is on the wire is
-    /// seen to its end even if `abort` is cancelled meanwhile: dropped, it would be sent again.
-    pub async fn send(&self, call: &Call, abort: &CancellationToken) -> Sent {
+    /// seen to its end even if `abort` is cancelled meanwhile: dropped, it would be sent again. Once `halt` is
+    /// cancelled a wait that Telegram asked for is not waited out, since it may take a minute.
+    pub async fn send(&self, call: &Call, abort: &CancellationToken, halt: &CancellationToken) -> Sent {
         let mut params = call.params.clone();
         let mut tried = Tried::default();
         loop {
@@ -142,7 +147,11 @@ impl Telegram {
             events::telegram_called(&call.method, result.as_ref().err(), begun.elapsed());
             let Err(error) = result else { return Sent::Yes };
             match next(error, tried, self.settings.resend) {
-                Next::Again(wait) => pause(wait, abort).await,
+                Next::Again(wait) => {
+                    if halt.run_until_cancelled(pause(wait, abort)).await.is_none() {
+                        return Sent::Aborted;
+                    }
+                }
                 Next::Retry { wait, copy } => {
                     tried.failures += 1;
                     events::telegram_retries(&call.method, copy);

@@ -37,10 +37,15 @@ pub struct Settings {
 /// A heartbeat bounds how long a frozen worker keeps its partitions: 5 s at 2 s (facts R2).
 const HEARTBEAT_SECONDS: u16 = 2;
 
+/// In bytes. lapin keeps two buffers of 32 frames for each connection, so the broker's 128 KiB would cost 8 MiB;
+/// an update is one frame or two.
+const FRAME: u32 = 32 * 1024;
+
 impl Settings {
     pub fn new(url: &str, prefix: &str, partitions: u16) -> Option<Self> {
         let mut uri: lapin::uri::AMQPUri = url.parse().ok()?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        uri.query.frame_max.get_or_insert(FRAME);
         Some(Self { uri, prefix: prefix.to_owned(), partitions })
     }
 
