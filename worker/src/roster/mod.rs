@@ -5,6 +5,8 @@
 //! others; one that is frozen is silent, and is out after 3 s.
 
 mod members;
+#[cfg(test)]
+mod model;
 mod shares;
 mod words;
 
