@@ -37,6 +37,8 @@ pub struct Figures {
     pub refused: BTreeMap<u16, usize>,
     pub unanswered: usize,
     pub duplicates: usize,
+    /// The same, by chat.
+    pub doubled: BTreeMap<i64, usize>,
     pub bound: usize,
     pub unexplained: Vec<i64>,
     /// Updates of which a chat read parts of two answers.
@@ -107,6 +109,7 @@ impl Figures {
         sends.iter().for_each(|send| by_part.entry(send.part.number).or_default().push(send));
         for copies in by_part.values().filter(|copies| copies.len() > 1) {
             self.duplicates += copies.len() - 1;
+            *self.doubled.entry(copies[0].chat).or_default() += copies.len() - 1;
             match copies.iter().any(|send| moments.explain(send)) {
                 true => {}
                 false if without_store => self.unexplained_without_store += 1,

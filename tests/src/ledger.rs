@@ -4,7 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+
+use crate::process::Process;
+use crate::wait::pause;
 
 /// One part of an answer, as a chat read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +165,36 @@ impl Ledger {
 
     pub fn store_was_away(&self, from: Instant, until: Instant) {
         self.book().store_away.push((from, until));
+    }
+
+    /// Notes when a worker said that it was without the store: Redis need not be killed for that, since on a busy
+    /// machine it can take longer than a worker waits.
+    pub fn note_without_store(&self, worker: &Process) {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let says_so =
+            |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with("the store is away"));
+        for at in worker.logged(says_so) {
+            let from = now - wall.duration_since(at).unwrap_or_default();
+            // It rests for a second after each call that failed.
+            self.store_was_away(from, from + Duration::from_secs(1));
+        }
+    }
+
+    /// Until every accepted update is answered, or nothing has come for `patience`; and then until nothing has for
+    /// 2 s, so that copies are counted too.
+    pub async fn settle(&self, patience: Duration) {
+        let (mut heard, mut since) = (0, Instant::now());
+        loop {
+            pause(Duration::from_millis(100)).await;
+            let (now, (accepted, answered)) = (self.heard(), self.progress());
+            if now != heard {
+                (heard, since) = (now, Instant::now());
+            }
+            let patience = if answered >= accepted { Duration::from_secs(2) } else { patience };
+            if since.elapsed() > patience {
+                return;
+            }
+        }
     }
 
     /// How many were accepted, and how many answered whole so far.

@@ -7,6 +7,8 @@
 
 mod chaos;
 mod client;
+mod crew;
+mod depths;
 mod dice;
 mod figures;
 mod flood;
@@ -32,6 +34,8 @@ mod world_builder;
 
 pub use chaos::Stage;
 pub use client::http_client;
+pub use crew::{Crew, held, wait_held};
+pub use depths::Depths;
 pub use dice::Dice;
 pub use figures::{Figures, LATENCY};
 pub use flood::{Flood, allow_many_connections};

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::ledger::Ledger;
+use crate::process::Process;
 use crate::updates::Update;
 use crate::wait::pause;
 use crate::world::SECRET_HEADER;
@@ -21,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Telegram posts again at once, then after 2 s; a test has less time.
 const AGAIN: Duration = Duration::from_millis(300);
+
+/// So many chats at once are poured.
+const AT_ONCE: usize = 32;
 
 /// A running load; [`Load::stop`] ends it.
 #[derive(Debug)]
@@ -64,6 +69,30 @@ impl Load {
         Self { chats: chats.collect(), stop }
     }
 
+    /// So many updates of each chat, as fast as its ingress takes them; ends when all are taken.
+    pub async fn pour(
+        chats: &[i64],
+        each: usize,
+        ingress: &Process,
+        secret: &str,
+        ledger: &Arc<Ledger>,
+    ) {
+        let client = client();
+        let chats = chats.iter().map(|id| Chat {
+            id: *id,
+            url: format!("{}/webhook/telegram", ingress.base_url()),
+            secret: secret.to_owned(),
+            client: client.clone(),
+            ledger: ledger.clone(),
+        });
+        let pouring = chats.map(|chat| async move {
+            for _ in 0..each {
+                chat.say().await;
+            }
+        });
+        stream::iter(pouring).buffer_unordered(AT_ONCE).collect::<()>().await;
+    }
+
     /// No more updates; ends when those that were begun are taken. Panics where they are not in `patience`.
     pub async fn stop(self, patience: Duration) {
         self.stop.send_replace(true);
@@ -82,12 +111,17 @@ impl Chat {
                 _ = stop.wait_for(|stop| *stop) => return,
                 _ = due.tick() => {}
             }
-            let update = Update::text(self.id, "");
-            let id = update.update_id();
-            let body = update.saying(&id.to_string()).bytes();
-            while let Err(wait) = self.post(id, body.clone()).await {
-                pause(wait).await;
-            }
+            self.say().await;
+        }
+    }
+
+    /// One update more; ends when it is taken.
+    async fn say(&self) {
+        let update = Update::text(self.id, "");
+        let id = update.update_id();
+        let body = update.saying(&id.to_string()).bytes();
+        while let Err(wait) = self.post(id, body.clone()).await {
+            pause(wait).await;
         }
     }
 

@@ -68,6 +68,18 @@ impl Rabbit {
         Self { url: format!("amqp://guest:guest@127.0.0.1:{}/%2f", node.amqp), node: Some(node) }
     }
 
+    /// More lines for its `rabbitmq.conf`, before it is started.
+    pub fn configure(&mut self, lines: &str) {
+        let path = self.own().path("rabbitmq.conf");
+        let before = std::fs::read_to_string(&path).expect("its settings");
+        std::fs::write(path, before + lines).expect("the temporary folder takes files");
+    }
+
+    /// What it logged, from WARN on.
+    pub fn log(&mut self) -> String {
+        std::fs::read_to_string(self.own().path("node.log")).unwrap_or_default()
+    }
+
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
