@@ -31,11 +31,15 @@ impl Crew {
     pub fn shrink(&mut self, to: usize, ledger: &Ledger) {
         while self.living.len() > to {
             let n = self.ended.len();
-            let from = if n / 2 % 2 == 0 { 0 } else { self.living.len() - 1 };
+            let from = if (n / 2).is_multiple_of(2) { 0 } else { self.living.len() - 1 };
             let mut worker = self.living.remove(from);
-            let fault = if n % 2 == 0 { Fault::StopWorker } else { Fault::KillWorker };
+            let fault = if n.is_multiple_of(2) { Fault::StopWorker } else { Fault::KillWorker };
             ledger.fault(fault);
-            if fault.is_kill() { worker.kill9() } else { worker.term() }
+            if fault.is_kill() {
+                worker.kill9()
+            } else {
+                worker.term()
+            }
             self.ended.push((fault, worker));
         }
     }

@@ -70,13 +70,7 @@ impl Load {
     }
 
     /// So many updates of each chat, as fast as its ingress takes them; ends when all are taken.
-    pub async fn pour(
-        chats: &[i64],
-        each: usize,
-        ingress: &Process,
-        secret: &str,
-        ledger: &Arc<Ledger>,
-    ) {
+    pub async fn pour(chats: &[i64], each: usize, ingress: &Process, secret: &str, ledger: &Arc<Ledger>) {
         let client = client();
         let chats = chats.iter().map(|id| Chat {
             id: *id,

@@ -219,7 +219,9 @@ async fn a_frozen_worker_is_replaced_and_repeats_no_more_than_what_was_on_the_wi
         ledger.fault(Fault::ThawWorker);
         crew.living[0].thaw();
         let even = crew.wait_even(PARTITIONS, Instant::now(), EVEN).await;
-        println!("round {round}: the other had all after {took:.1?}, and after the thaw they were even in {even:.1?}");
+        println!(
+            "round {round}: the other had all after {took:.1?}, and after the thaw they were even in {even:.1?}"
+        );
         crew.living.swap(0, 1);
     }
     load.stop(LONG).await;
@@ -233,11 +235,12 @@ async fn a_frozen_worker_is_replaced_and_repeats_no_more_than_what_was_on_the_wi
 async fn slow_calls_hold_a_hand_over_up_no_longer_than_the_grace() {
     const GRACE: Duration = Duration::from_secs(3);
     let _turn = turn().await;
-    let world = builder().set("SHUTDOWN_GRACE", GRACE.as_secs()).set("CONVERSATION_SERVICE_TIMEOUT", 60).await;
+    let world =
+        builder().set("SHUTDOWN_GRACE", GRACE.as_secs()).set("CONVERSATION_SERVICE_TIMEOUT", 60).await;
     let slow = Duration::from_secs(20);
-    world.conversation.answer_with(move |request| {
-        Answer::text(request.body()["message"].as_str().unwrap()).after(slow)
-    });
+    world
+        .conversation
+        .answer_with(move |request| Answer::text(request.body()["message"].as_str().unwrap()).after(slow));
     let mut crew = Crew::default();
     crew.grow(&world, 1).await;
     crew.wait_even(PARTITIONS, Instant::now(), EVEN).await;
