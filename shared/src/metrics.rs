@@ -58,6 +58,12 @@ pub fn add(gauges: &Gauges, labels: &[&str], change: i64) {
     }
 }
 
+/// Without a series nobody takes an old value for a new one.
+pub fn remove(gauges: &Gauges, labels: &[&str]) {
+    // An error means that there is none.
+    gauges.as_ref().map(|all| all.remove_label_values(labels).ok());
+}
+
 pub fn observe(histograms: &Histograms, labels: &[&str], took: Duration) {
     if let Some(histogram) = histograms.as_ref().and_then(|all| all.get_metric_with_label_values(labels).ok())
     {

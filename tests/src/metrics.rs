@@ -8,11 +8,20 @@ impl Metrics {
     /// The sum of all series of `name` that carry every one of `labels`; 0 where there is none.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let series = self.0.lines().filter_map(parse_line).filter(|series| series.name == name);
-        let chosen = series.filter(|series| {
+        self.series(name, labels).map(|series| series.value).sum()
+    }
+
+    /// How many series of `name` carry every one of `labels`.
+    #[must_use]
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> usize {
+        self.series(name, labels).count()
+    }
+
+    fn series(&self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = Series<'_>> {
+        let series = self.0.lines().filter_map(parse_line).filter(move |series| series.name == name);
+        series.filter(move |series| {
             labels.iter().all(|(key, value)| series.labels.contains(&format!("{key}=\"{value}\"")))
-        });
-        chosen.map(|series| series.value).sum()
+        })
     }
 
     /// The names of all families, in the order of the text.

@@ -26,6 +26,7 @@ over_both_worlds!(
     a_chat_that_telegram_parks_holds_nobody_up,
     a_stop_does_not_wait_for_a_parked_chat_and_loses_nothing,
     concurrency_bounds_what_is_in_hand,
+    the_metrics_tell_how_much_waits,
 );
 
 /// For what takes many updates.
@@ -288,4 +289,29 @@ async fn one_worker_has_2000_slow_calls_in_flight_in_little_memory() {
     println!("idle {idle:.1} MiB, with 2,000 calls {waiting:.1} MiB, sending their answers {most:.1} MiB");
     assert!(most < MOST_MIB, "{most:.1} MiB");
     world.assert_no_dead_letters().await;
+}
+
+/// What an autoscaler asks for: all that has not ended, whether a worker has it or not.
+async fn the_metrics_tell_how_much_waits(world: WorldBuilder) {
+    const COUNT: usize = 60;
+    let world = world.set("PARTITIONS", 1).set("CONCURRENCY", 4).await;
+    let gate = Gate::default();
+    let held = gate.clone();
+    world.conversation.answer_with(move |_| held.holds(Answer::text("at last")));
+    for chat in users(&world, COUNT) {
+        world.accept(&Update::text(chat, "hello")).await;
+    }
+    gate.wait_for(4).await;
+    let world = &world;
+    let told = |state| async move {
+        world.metric("tgw_partition_updates", &[("partition", "0"), ("state", state)]).await
+    };
+    let all = || async { (told("ready").await + told("in_hand").await == COUNT as f64).then_some(()) };
+    wait_for("the metrics tell of all", LONG, all).await;
+    // The least that a partition is claimed with, and those that run.
+    assert!((4.0..=20.0).contains(&told("in_hand").await), "{}", told("in_hand").await);
+    gate.open();
+    let none = || async { (told("ready").await + told("in_hand").await == 0.0).then_some(()) };
+    wait_for("the metrics tell of none", LONG, none).await;
+    assert!(world.metric("tgw_update_wait_seconds_count", &[]).await >= COUNT as f64);
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use harness::{
     Answer, Crew, Depths, FakeService, Fault, Figures, LATENCY, LONG, Ledger, Load, Part, Rabbit, Update,
     World, WorldBuilder, dead_letters, held, wait_for, wait_held,
@@ -76,6 +77,14 @@ async fn close(world: &World, crew: &Crew, ledger: &Ledger) -> Figures {
     figures
 }
 
+/// How many partitions more than one worker tells the depth of.
+async fn told_twice(crew: &Crew) -> usize {
+    let told = crew.living.iter().map(|worker| async {
+        worker.metrics().await.count("tgw_partition_updates", &[("state", "in_hand")])
+    });
+    join_all(told).await.iter().sum::<usize>().saturating_sub(PARTITIONS)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn shares_are_even_for_any_number_of_workers() {
     let _turn = turn().await;
@@ -85,6 +94,7 @@ async fn shares_are_even_for_any_number_of_workers() {
         crew.grow(&world, count).await;
         let took = crew.wait_even(PARTITIONS, Instant::now(), EVEN).await;
         println!("{count} workers have {:?} after {took:.1?}", crew.held().await);
+        assert_eq!(told_twice(&crew).await, 0, "who adds up the workers' depths counts some twice");
     }
     for count in [11, 7, 6, 2, 1] {
         let since = Instant::now();

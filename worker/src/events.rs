@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use shared::clock;
 use shared::metrics::{self, Counters, Gauges, Histograms};
 use shared::queue::PublishError;
 
@@ -19,6 +20,9 @@ static UPDATES: Counters = LazyLock::new(|| {
 });
 static HANDLING: Histograms =
     LazyLock::new(|| metrics::histograms("tgw_update_seconds", "From an update's turn to its outcome", &[]));
+static WAITING: Histograms = LazyLock::new(|| {
+    metrics::histograms("tgw_update_wait_seconds", "From an update's receipt to its turn in a worker", &[])
+});
 static SERVICE: Histograms = LazyLock::new(|| {
     metrics::histograms("tgw_service_seconds", "Calls of services", &["service", "outcome"])
 });
@@ -37,7 +41,10 @@ static PANICS: Counters =
     LazyLock::new(|| metrics::counters("tgw_panics_total", "Handlers that panicked", &[]));
 static PARTITIONS: Gauges =
     LazyLock::new(|| metrics::gauges("tgw_partitions_held", "Partitions that this worker has", &[]));
-
+static PARTITION_UPDATES: Gauges = LazyLock::new(|| {
+    let help = "Updates of a partition that this worker has: ready in its queue, or in hand";
+    metrics::gauges("tgw_partition_updates", help, &["partition", "state"])
+});
 static WORKERS: Gauges = LazyLock::new(|| {
     metrics::gauges("tgw_workers_known", "Workers that this one knows of, with itself", &[])
 });
@@ -59,9 +66,27 @@ pub fn partition_taken(partition: u16) {
     tracing::debug!(partition, "a partition is ours");
 }
 
+/// How much of a partition waits, so that somebody can start more workers or stop some.
+pub fn partition_updates(partition: u16, ready: Option<u64>, in_hand: u64) {
+    let partition = partition.to_string();
+    metrics::set(&PARTITION_UPDATES, &[&partition, "in_hand"], in_hand as i64);
+    match ready {
+        Some(ready) => metrics::set(&PARTITION_UPDATES, &[&partition, "ready"], ready as i64),
+        None => metrics::remove(&PARTITION_UPDATES, &[&partition, "ready"]),
+    }
+}
+
 pub fn partition_given_back(partition: u16) {
     metrics::add(&PARTITIONS, &[], -1);
+    for state in ["ready", "in_hand"] {
+        metrics::remove(&PARTITION_UPDATES, &[&partition.to_string(), state]);
+    }
     tracing::debug!(partition, "a partition is given back");
+}
+
+/// An update that Telegram sent, not one that is replayed, has its turn.
+pub fn turn_came(received_ms: u64) {
+    metrics::observe(&WAITING, &[], Duration::from_millis(clock::now_ms().saturating_sub(received_ms)));
 }
 
 /// An update's try has come to something.

@@ -83,6 +83,9 @@ impl Settler {
     }
 
     async fn settle(&self, update: &Update, receipt: Receipt, signals: &Signals) -> Next {
+        if update.envelope.replay == 0 {
+            events::turn_came(update.envelope.received_ms);
+        }
         let begun = Instant::now();
         let request_id = request_id(&update.key);
         let outcome = self.attempts(update, &request_id, signals).await;

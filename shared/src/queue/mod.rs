@@ -132,6 +132,15 @@ impl Consumer {
             Self::Embedded(queue) => queue.claim(partition, prefetch).await,
         }
     }
+
+    /// How many updates of a partition that the caller holds wait for somebody's hand, where `in_hand` are in the
+    /// caller's. On RabbitMQ a number of some seconds ago, and nothing while the broker does not answer.
+    pub fn ready(&self, partition: u16, in_hand: u64) -> Option<u64> {
+        match self {
+            Self::RabbitMq(queue) => queue.ready(partition).map(u64::from),
+            Self::Embedded(queue) => queue.waiting(partition).map(|waiting| waiting.saturating_sub(in_hand)),
+        }
+    }
 }
 
 /// A partition in hand. Dropping it gives the partition back at once, with all that is not acked.

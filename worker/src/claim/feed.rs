@@ -3,14 +3,16 @@
 //! of updates may be in hand than could be. A renewal keeps the lease and waits for nobody: what is in hand comes
 //! again, in order, and what runs goes on before it.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use shared::queue::{Claim, Delivery};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use shared::queue::{Claim, Consumer, Delivery};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::returned::{First, settle_down};
 use super::turn::Taken;
 use super::{End, Keeper, Settling};
+use crate::events;
 use crate::settle::Hand;
 use crate::token::Token;
 
@@ -23,6 +25,9 @@ const NARROWEST: u16 = 16;
 /// An update that is in hand for longer is handed out again. RabbitMQ's own limit is 30 min by default, and some set a
 /// minute.
 const LONGEST: Duration = Duration::from_secs(25);
+
+/// How often the metrics are told how much waits.
+const TELL: Duration = Duration::from_secs(1);
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(500);
@@ -42,6 +47,7 @@ impl Keeper {
         let wrong = token.wait_for(|token| *token == Token::Wrong);
         let given_up = share.wait_for(|share| !share.partitions.contains(&partition));
         let (lost, stop) = (taken.claim.lost.clone(), self.stop.clone());
+        let consumer = self.consumer.clone();
         tokio::select! {
             biased;
             () = stop.cancelled() => End::Stop,
@@ -51,6 +57,7 @@ impl Keeper {
             // An error means that there is nobody to give it to.
             Ok(_) = given_up => End::Stop,
             () = self.feed_on(taken, lanes) => End::Now,
+            never = tell_updates(&consumer, partition, lanes) => match never {},
         }
     }
 
@@ -118,6 +125,14 @@ impl Keeper {
     pub(super) fn push(&self, lanes: &Settling, delivery: Delivery, hand: Hand) {
         let (lane, job) = self.settler.job(delivery, hand);
         lanes.push(lane, job);
+    }
+}
+
+async fn tell_updates(consumer: &Consumer, partition: u16, lanes: &Settling) -> Infallible {
+    loop {
+        let in_hand = lanes.in_hand() as u64;
+        events::partition_updates(partition, consumer.ready(partition, in_hand), in_hand);
+        sleep(TELL).await;
     }
 }
 

@@ -170,6 +170,11 @@ impl Consumer {
         claim::claim(&self.0, partition, prefetch).await
     }
 
+    /// The updates of a partition that are not acked, in hand or not. Nothing where there is no such partition.
+    pub fn waiting(&self, partition: u16) -> Option<u64> {
+        self.0.partitions.get(usize::from(partition)).map(Partition::waiting)
+    }
+
     /// How much waits at the moment. Costs nothing.
     pub fn depth(&self) -> Depth {
         let waiting = self.0.partitions.iter().map(Partition::waiting).collect();

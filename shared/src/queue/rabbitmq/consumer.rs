@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Teller, supervise};
+use super::depth;
 use super::forwarder::{self, Holding};
 use super::lease::{Held, Lease};
 use super::pulse::{self, Pulse};
@@ -45,18 +46,23 @@ pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str
     let teller = Teller { role, link: link_in, readiness, need: Need::Must };
     teller.tell(Link::Away);
     let (beat, pulse) = pulse::pair();
+    let (held, shared_settings) = (Held::default(), Arc::new(settings.clone()));
+    let consumer =
+        Consumer { connection, link, pulse, settings: shared_settings.clone(), held: held.clone() };
     let serve = move |connection: Arc<Connection>| {
         let offered = offer(connection.clone(), connection_in.clone());
-        let beating = pulse::beat(connection, beat.clone());
+        let beating = pulse::beat(connection.clone(), beat.clone());
+        let asking = depth::ask(connection, shared_settings.clone(), held.clone());
         async move {
             tokio::select! {
                 end = offered => end,
                 error = beating => error,
+                never = asking => match never {},
             }
         }
     };
-    tokio::spawn(supervise(settings.clone(), teller, serve));
-    Consumer { connection, link, pulse, settings: Arc::new(settings), held: Held::default() }
+    tokio::spawn(supervise(settings, teller, serve));
+    consumer
 }
 
 /// Lets claims use the connection for as long as the supervisor keeps this future.
@@ -97,6 +103,12 @@ impl Consumer {
     /// When the broker was last heard.
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
+    }
+
+    /// How many updates were ready in a partition's queue when the broker was last asked, seconds ago; nothing where
+    /// it is not ours or the broker does not answer.
+    pub fn ready(&self, partition: u16) -> Option<u32> {
+        self.held.ready(partition)
     }
 
     pub async fn claim(&self, partition: u16, prefetch: u16) -> Result<Claim, ClaimError> {

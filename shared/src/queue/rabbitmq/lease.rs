@@ -1,7 +1,8 @@
 //! Who has a partition: an exclusive queue on the broker against other processes, a set in memory against
 //! this one.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
@@ -14,19 +15,41 @@ use crate::queue::ClaimError;
 /// The broker's code for an exclusive queue that is another connection's.
 const RESOURCE_LOCKED: u16 = 405;
 
-/// The partitions that this process holds: a lease is no lock between channels of one connection (facts R2).
+/// The partitions that this process holds: a lease is no lock between channels of one connection (facts R2). And how
+/// many updates were ready in each when the broker was last asked.
 #[derive(Clone, Default)]
-pub(super) struct Held(Arc<Mutex<HashSet<u16>>>);
+pub(super) struct Held(Arc<Mutex<HashMap<u16, Option<u32>>>>);
 
 /// One partition's place among those that are held.
 pub(super) struct Place(Held, u16);
 
 impl Held {
     pub fn take(&self, partition: u16) -> Option<Place> {
-        self.lock().insert(partition).then(|| Place(self.clone(), partition))
+        match self.lock().entry(partition) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(place) => place.insert(None),
+        };
+        Some(Place(self.clone(), partition))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<u16>> {
+    pub fn partitions(&self) -> Vec<u16> {
+        self.lock().keys().copied().collect()
+    }
+
+    pub fn ready(&self, partition: u16) -> Option<u32> {
+        self.lock().get(&partition).copied().flatten()
+    }
+
+    /// Nothing where the partition has been given back meanwhile.
+    pub fn set_ready(&self, partition: u16, count: u32) {
+        self.lock().entry(partition).and_modify(|ready| *ready = Some(count));
+    }
+
+    pub fn forget_ready(&self) {
+        self.lock().values_mut().for_each(|ready| *ready = None);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u16, Option<u32>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

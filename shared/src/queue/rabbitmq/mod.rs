@@ -6,6 +6,7 @@
 
 mod connection;
 mod consumer;
+mod depth;
 mod fanout;
 mod forwarder;
 mod lease;

@@ -1,0 +1,55 @@
+//! How many updates are ready in the queues of the partitions that this process holds. Asked on the connection that
+//! consumes: under an alarm the broker reads nothing from the ones that publish (facts R12), and then it matters
+//! most how much waits.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection};
+use tokio::time::{sleep, timeout};
+
+use super::Settings;
+use super::lease::Held;
+use super::topology::PATIENCE;
+
+/// How often the broker is asked; an autoscaler looks every 15 s or so.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Asks as long as the connection lasts. A queue that can't tell costs the others one answer, and no claim anything.
+pub(super) async fn ask(connection: Arc<Connection>, settings: Arc<Settings>, held: Held) -> Infallible {
+    let mut open = None;
+    loop {
+        sleep(EVERY).await;
+        open = timeout(PATIENCE, round(&connection, open.take(), &settings, &held)).await.ok().flatten();
+        if open.is_none() {
+            held.forget_ready();
+        }
+    }
+}
+
+/// Nothing where the broker did not answer: a refusal closes the channel.
+async fn round(
+    connection: &Connection,
+    open: Option<Channel>,
+    settings: &Settings,
+    held: &Held,
+) -> Option<Channel> {
+    let channel = match open {
+        Some(channel) => channel,
+        None => connection.create_channel().await.ok()?,
+    };
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let answers = held.partitions().into_iter().map(|partition| {
+        let queue = settings.partition_queue(partition);
+        let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
+        async move { Ok::<_, lapin::Error>((partition, declared.await?.message_count())) }
+    });
+    for (partition, ready) in try_join_all(answers).await.ok()? {
+        held.set_ready(partition, ready);
+    }
+    Some(channel)
+}
