@@ -115,6 +115,13 @@ impl World {
         ingress
     }
 
+    /// For what is started from now on.
+    pub fn set(&mut self, name: &str, value: impl ToString) {
+        let value = value.to_string();
+        self.ingress_plan = self.ingress_plan.clone().env(name, &value);
+        self.worker_plan = self.worker_plan.take().map(|plan| plan.env(name, &value));
+    }
+
     /// A metric of the deployment: the sum over its processes.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let mut sum = self.ingress.metrics().await.sum(name, labels);

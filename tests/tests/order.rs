@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, LONG, Update, World, WorldBuilder, over_both_worlds, wait_for};
+use harness::{Answer, Gate, LONG, Update, World, WorldBuilder, over_both_worlds, post_to, wait_for};
 
 over_both_worlds!(a_chat_is_answered_in_order_while_its_service_is_slow, a_chat_that_waits_holds_no_other_up,);
 
@@ -76,6 +76,41 @@ async fn a_chat_stays_in_order_while_workers_come_and_go() {
     }
     assert_eq!(left.unwrap().wait_exit().await, 0);
     assert_eq!(world.conversation.count(), 30 * chats.len(), "nothing was handled twice");
+}
+
+/// As ARCHITECTURE.md has it: other queues, which nobody works on until the old ones are empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_number_of_partitions_costs_a_live_system_no_order() {
+    let mut world = World::distributed().set("PARTITIONS", 4).set("CONVERSATION_SERVICE_TIMEOUT", 60).await;
+    let gate = Gate::default();
+    let held = gate.clone();
+    world
+        .conversation
+        .answer_with(move |request| held.holds(Answer::text(request.body()["message"].as_str().unwrap())));
+    let chats: Vec<i64> = (0..40).map(|_| world.user()).collect();
+    for chat in &chats {
+        world.accept(&Update::text(*chat, "one")).await;
+    }
+    gate.wait_for(1).await;
+    world.set("PARTITIONS", 7);
+    world.set("AMQP_PREFIX", format!("{}.new", world.prefix));
+    let next = world.add_ingress().await;
+    for chat in &chats {
+        let posted = post_to(&next, Some(&world.secret), Update::text(*chat, "two").bytes()).await;
+        assert_eq!(posted.status, 200);
+    }
+    world.ingress.term();
+    assert_eq!(world.ingress.wait_exit().await, 0);
+    gate.open();
+    for chat in &chats {
+        assert_eq!(world.telegram.wait_texts(*chat, 1).await, ["one"]);
+    }
+    world.worker_mut().term();
+    assert_eq!(world.worker_mut().wait_exit().await, 0);
+    let _worker = world.add_worker().await;
+    for chat in &chats {
+        assert_eq!(world.telegram.wait_texts(*chat, 2).await, ["one", "two"]);
+    }
 }
 
 /// The same text in each chat, and waits until each has so many answers.

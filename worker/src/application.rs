@@ -228,7 +228,8 @@ async fn disagreement(consumer: &Consumer) -> Failure {
         let found = link.wait_for(|link| matches!(link, rabbitmq::Link::Disagrees(_))).await;
         if let Ok(rabbitmq::Link::Disagrees(broker)) = found.as_deref() {
             let advice = format!(
-                "the queues on the broker were made with {broker}; set PARTITIONS to that in every part"
+                "the queues on the broker were made with {broker}; set PARTITIONS to that in every part, or make \
+                 new queues by another AMQP_PREFIX (README, \"As many workers as the load asks for\")"
             );
             return Failure::Refused(format!("PARTITIONS disagrees: {advice}"));
         }
