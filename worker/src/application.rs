@@ -25,7 +25,7 @@ use crate::roster::{Own, Roster, Share};
 use crate::routing::{Routing, Source};
 use crate::settings::Settings;
 use crate::settle::Settler;
-use crate::telegram::Telegram;
+use crate::telegram::{self, Telegram};
 use crate::token::{self, Token};
 
 /// How long the start waits for Telegram and the store: twice what one failed call costs (contract 9).
@@ -105,6 +105,8 @@ impl Application {
     /// Works until `stop`, then ends what is in hand.
     pub async fn run(self, stop: CancellationToken) -> Result<Stopped, Failure> {
         let asking = tokio::spawn(token::keep(self.telegram.clone(), self.readiness.clone()));
+        let store = self.keeper.settler.handler.store.clone();
+        let sharing = tokio::spawn(telegram::share_parks(self.telegram.clone(), store));
         let disagreed = disagreement(&self.keeper.consumer);
         first_answers(&self.keeper).await;
         let working = roster(self.roster, self.able, &self.keeper);
@@ -126,6 +128,7 @@ impl Application {
             }
         }
         asking.abort();
+        sharing.abort();
         working.abort();
         reloading.abort();
         self.samples.cancel();

@@ -37,6 +37,11 @@ static TELEGRAM: Histograms =
 static TELEGRAM_RETRIES: Counters = LazyLock::new(|| {
     metrics::counters("tgw_telegram_retries_total", "Calls of the Bot API that were made once more", &[])
 });
+static PARKED: Counters = LazyLock::new(|| {
+    metrics::counters("tgw_parks_total", "Times that Telegram had a chat, or the bot, wait", &["whose"])
+});
+static CHATS_PARKED: Gauges =
+    LazyLock::new(|| metrics::gauges("tgw_chats_parked", "Chats that Telegram has wait at the moment", &[]));
 static PANICS: Counters =
     LazyLock::new(|| metrics::counters("tgw_panics_total", "Handlers that panicked", &[]));
 static PARTITIONS: Gauges =
@@ -220,6 +225,22 @@ pub fn telegram_retries(method: &str, copy: bool) {
     } else {
         tracing::warn!(method, "Telegram failed; sent once more");
     }
+}
+
+/// A 429 parks its chat; several in a row park the bot (facts T15).
+pub fn parked(is_bots: bool, wait: Duration) {
+    let seconds = wait.as_secs();
+    if is_bots {
+        metrics::count(&PARKED, &["bot"]);
+        tracing::warn!(seconds, "Telegram refuses one chat after the other; the bot waits");
+    } else {
+        metrics::count(&PARKED, &["chat"]);
+        tracing::info!(seconds, "Telegram has a chat wait");
+    }
+}
+
+pub fn chats_parked(count: usize) {
+    metrics::set(&CHATS_PARKED, &[], count as i64);
 }
 
 pub fn telegram_refused(why: &str, attempt: &Attempt<'_>) {

@@ -66,6 +66,8 @@ pub const ALL: &[Setting] = &[
         Worker,
         "After a time-out that may have sent the message: always (send it once more) or never (dead letter)",
     ),
+    plain("CHAT_RATE", "1", Worker, "Messages a second that a private chat gets in the long run (facts T14)"),
+    plain("CHAT_BURST", "3", Worker, "Messages that a private chat gets at once after a pause"),
     optional(
         "BOT_ID",
         Both,

@@ -9,6 +9,8 @@ pub mod bucket;
 pub mod embedded;
 pub mod redis;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 /// An ended update is remembered this long: 25 h, since Telegram may repeat one for 24 h (facts T4, T8).
@@ -83,6 +85,8 @@ pub struct Run {
     pub sent: u32,
     /// A letter for it was begun: it is to be buried (again), never handled.
     pub dying: Option<Bytes>,
+    /// Telegram wants nothing of it before then, ms since the epoch; 0 where it never said so.
+    pub parked_until_ms: u64,
 }
 
 /// How an update ended.
@@ -141,6 +145,28 @@ impl Store {
     /// The first `count` messages of the plan went out.
     pub async fn sent(&self, key: &UpdateKey, worker: &str, count: u32) -> Result<(), StoreError> {
         both!(self, store => store.sent(key, worker, count))
+    }
+
+    /// Telegram wants nothing more of the update before `until_ms`, since the epoch.
+    pub async fn parked(&self, key: &UpdateKey, worker: &str, until_ms: u64) -> Result<(), StoreError> {
+        both!(self, store => store.parked(key, worker, until_ms))
+    }
+
+    /// Telegram wants nothing of the bot for so long, whichever worker asks. A shorter wait shortens none.
+    pub async fn park_bot(&self, bot: u64, wait: Duration) -> Result<(), StoreError> {
+        match self {
+            Self::Redis(store) => store.park_bot(bot, wait).await,
+            // There is no other worker.
+            Self::Embedded(_) => Ok(()),
+        }
+    }
+
+    /// For how long the bot is still parked.
+    pub async fn bot_parked(&self, bot: u64) -> Result<Option<Duration>, StoreError> {
+        match self {
+            Self::Redis(store) => store.bot_parked(bot).await,
+            Self::Embedded(_) => Ok(None),
+        }
     }
 
     /// The update is about to be buried, for a reason that the caller wrote into `why`.

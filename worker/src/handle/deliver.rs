@@ -64,7 +64,7 @@ impl Handler {
     async fn send_all(&self, attempt: &Attempt<'_>, plan: &Plan, sent: u32, mut kept: bool) -> Sending {
         let mut refused = false;
         for at in sent as usize..plan.calls.len() {
-            let result = self.telegram.send(&plan.calls[at], attempt.abort, attempt.halt).await;
+            let result = self.telegram.send(&plan.calls[at], &self.going(attempt)).await;
             if let Sent::Refused(why) | Sent::ChatClosed(why) = &result {
                 events::telegram_refused(why, attempt);
             }

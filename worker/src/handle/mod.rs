@@ -13,6 +13,7 @@ mod plan;
 mod request;
 mod respond;
 mod spinner;
+mod typing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use crate::reply::Call;
 use crate::routes::Found;
 use crate::routing::Routing;
 use crate::services::Services;
-use crate::telegram::{Sent, Telegram};
+use crate::telegram::{Going, Note, Sent, Telegram};
 
 use begin::Begun;
 use outcome::{Death, Done, Outcome};
@@ -128,6 +129,10 @@ impl Handler {
         run: &Run,
     ) -> Outcome {
         if let Some(plan) = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan)) {
+            let wait = run.parked_until_ms.saturating_sub(clock::now_ms());
+            if let Some(call) = plan.calls.get(run.sent as usize).filter(|_| wait > 0) {
+                self.telegram.park(call, Duration::from_millis(wait));
+            }
             return self.deliver(attempt, plan, run.sent, true).await;
         }
         let envelope = attempt.envelope;
@@ -159,6 +164,11 @@ impl Handler {
         let poison = run.attempts > tries;
         let error = || format!("{tries} tries took the worker down");
         poison.then(|| Death { attempts: tries, ..Death::new(Reason::Poison, error()) })
+    }
+
+    fn going<'a>(&'a self, attempt: &'a Attempt<'_>) -> Going<'a> {
+        let note = Note { store: &self.store, key: &attempt.key, worker: &self.worker };
+        Going { abort: attempt.abort, halt: attempt.halt, note: Some(note) }
     }
 
     /// Tells who pressed the button that it was received, if nobody has.

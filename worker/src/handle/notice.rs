@@ -35,7 +35,7 @@ impl Handler {
     async fn send_notice(&self, attempt: &Attempt<'_>, call: Call) -> Sent {
         let sent = match attempt.spinner {
             Some(spinner) => spinner.stop(Some(call), attempt.abort).await,
-            None => self.telegram.send(&call, attempt.abort, attempt.halt).await,
+            None => self.telegram.send(&call, &self.going(attempt)).await,
         };
         // The next one may follow a window after this one was seen; at once, if it was not.
         let wait_ms = if sent == Sent::Yes { self.limits.window.as_millis() as u64 } else { 1 };

@@ -8,7 +8,7 @@ use shared::store::{Run, Session, StoreError};
 
 use super::outcome::{Death, Fate, Outcome};
 use super::plan::Plan;
-use super::{Attempt, Handler, request};
+use super::{Attempt, Handler, request, typing};
 use crate::events;
 use crate::reply::{self, Answer, Call};
 use crate::routes::{Found, Target};
@@ -30,7 +30,8 @@ impl Handler {
             Target::Reply(text) => (fixed(text, attempt), None),
             Target::Service { service, shape, .. } => {
                 let request = request::request(attempt, found, shape, run.user_id.as_deref());
-                let answer = services.call(service, &request, &self.fence).await;
+                let answering = services.call(service, &request, &self.fence);
+                let answer = typing::while_waiting(attempt, &self.telegram, answering).await;
                 match answer.and_then(|answer| planned(&answer, attempt)) {
                     Ok(planned) => {
                         events::service_answered(found.route, attempt, begun.elapsed());

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::reply::Call;
-use crate::telegram::{Sent, Telegram};
+use crate::telegram::{Going, Sent, Telegram};
 
 /// Users see a button fail after 10 to 15 s (facts T18).
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -71,6 +71,7 @@ impl Sign {
             return Sent::Yes;
         }
         let empty = || Call::new("answerCallbackQuery").with("callback_query_id", self.callback.as_str());
-        self.telegram.send(&with.unwrap_or_else(empty), abort, abort).await
+        let going = Going { abort, halt: abort, note: None };
+        self.telegram.send(&with.unwrap_or_else(empty), &going).await
     }
 }

@@ -1,18 +1,22 @@
 //! Calls of the Bot API over HTTP.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use reqwest::header;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use shared::settings::{Problems, Values, http_url, seconds, token};
+use shared::settings::{Problems, Values, http_url, seconds, token, whole};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{self, CallError};
 use super::next::{GiveUp, Next, Tried, next};
+use super::pace::{Chat, Pace, Rate, Wait, weight};
+use super::park::Note;
 use crate::events;
 use crate::fence::Fence;
 use crate::reply::Call;
@@ -49,6 +53,8 @@ pub struct Settings {
     resend: bool,
     /// Whether the API is on this machine.
     local: bool,
+    /// How fast a private chat is written to.
+    private: Rate,
 }
 
 impl Settings {
@@ -62,13 +68,20 @@ impl Settings {
             "never" => Some(false),
             _ => None,
         }));
-        let (Some((bot, token)), Some(api), Some(timeout), Some(resend)) = (token, api, timeout, resend)
-        else {
+        let expected = "messages a second, a number from 0.01 to 1000000";
+        let every = problems.take(values.parse("CHAT_RATE", expected, |text| {
+            let rate = text.parse::<f64>().ok().filter(|rate| (0.01..=1e6).contains(rate));
+            rate.map(|rate| Duration::from_secs_f64(rate.recip()))
+        }));
+        let burst = problems.take(whole(values, "CHAT_BURST", 1..=1_000_000));
+        let private = every.zip(burst).map(|(every, burst)| Rate { every, burst: burst as u32 });
+        let read = (token, api, timeout, resend, private);
+        let (Some((bot, token)), Some(api), Some(timeout), Some(resend), Some(private)) = read else {
             return Err(problems);
         };
         let local = matches!(api.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
         let api = api.as_str().trim_end_matches('/').to_owned();
-        Ok(Self { token, bot, api, timeout, resend, local })
+        Ok(Self { token, bot, api, timeout, resend, local, private })
     }
 }
 
@@ -84,8 +97,19 @@ pub enum Sent {
     Failed(String),
     /// The bot's token is wrong, or can't be told from a wrong one.
     WrongToken,
-    /// `abort` was cancelled before the call was made, or made again; or `halt` while it had to wait.
+    /// `abort` was cancelled before the call was made, or made again; or `halt` while the chat was parked.
     Aborted,
+}
+
+/// What a call listens to while it is being made.
+#[derive(Clone, Copy)]
+pub struct Going<'a> {
+    /// Cancelled: nothing more is put on the wire.
+    pub abort: &'a CancellationToken,
+    /// Cancelled: what Telegram makes wait, for up to a minute, is not waited for any more.
+    pub halt: &'a CancellationToken,
+    /// Where a wait is noted, so that who takes the update over knows of it.
+    pub note: Option<Note<'a>>,
 }
 
 /// What getMe says of the bot.
@@ -104,6 +128,9 @@ pub struct Telegram {
     settings: Arc<Settings>,
     token: watch::Sender<Token>,
     fence: Fence,
+    pace: Arc<Mutex<Pace>>,
+    /// For how long this worker had to park the bot.
+    parks: watch::Sender<Duration>,
 }
 
 impl Telegram {
@@ -119,7 +146,18 @@ impl Telegram {
             http = http.no_proxy();
         }
         let (token, _) = watch::channel(Token::Asking);
-        Ok(Self { http: http.build()?, settings: Arc::new(settings), token, fence })
+        let (parks, _) = watch::channel(Duration::ZERO);
+        let pace = Arc::new(Mutex::new(Pace::new(settings.private)));
+        Ok(Self { http: http.build()?, settings: Arc::new(settings), token, fence, pace, parks })
+    }
+
+    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells each time that this worker parks the bot, for how long.
+    pub(super) fn parks(&self) -> watch::Receiver<Duration> {
+        self.parks.subscribe()
     }
 
     /// What is known of the token: kept true by `token::keep`, and by each call that finds it wrong.
@@ -131,31 +169,37 @@ impl Telegram {
         self.settings.bot
     }
 
-    /// Makes the call, with one retry, waiting where Telegram says so. A request that is on the wire is
-    /// seen to its end even if `abort` is cancelled meanwhile: dropped, it would be sent again. Once `halt` is
-    /// cancelled a wait that Telegram asked for is not waited out, since it may take a minute.
-    pub async fn send(&self, call: &Call, abort: &CancellationToken, halt: &CancellationToken) -> Sent {
+    /// Makes the call when its chat's time has come, with one retry. A request that is on the wire is seen to its
+    /// end even if `abort` is cancelled meanwhile: dropped, it would be sent again.
+    pub async fn send(&self, call: &Call, going: &Going<'_>) -> Sent {
         let mut params = call.params.clone();
         let mut tried = Tried::default();
+        // Whose time it is that is waited for where the call names no chat.
+        let mut not_before = None;
         loop {
-            let may_go = abort.run_until_cancelled(self.fence.pass()).await;
-            if may_go.is_none() || abort.is_cancelled() {
+            let chat = Chat::of(&params);
+            let may_go = self.wait_for_turn(chat.as_ref(), weight(&call.method, &params), not_before, going);
+            if !may_go.await {
                 return Sent::Aborted;
             }
-            let begun = Instant::now();
             let result = self.call(&call.method, &params).await;
-            events::telegram_called(&call.method, result.as_ref().err(), begun.elapsed());
-            let Err(error) = result else { return Sent::Yes };
+            let Err(error) = result else {
+                self.pace().served();
+                return Sent::Yes;
+            };
             match next(error, tried, self.settings.resend) {
                 Next::Again(wait) => {
-                    if halt.run_until_cancelled(pause(wait, abort)).await.is_none() {
-                        return Sent::Aborted;
+                    not_before = Some(Instant::now() + wait);
+                    self.refused(chat.as_ref(), wait);
+                    if let Some(note) = &going.note {
+                        note.parked(wait).await;
                     }
                 }
                 Next::Retry { wait, copy } => {
                     tried.failures += 1;
                     events::telegram_retries(&call.method, copy);
-                    pause(wait, abort).await;
+                    // Cancelled or not: it is looked at before the call.
+                    let _ = going.abort.run_until_cancelled(sleep(wait)).await;
                 }
                 Next::ToChat(chat) => {
                     tried.migrated = true;
@@ -172,6 +216,65 @@ impl Telegram {
                 Next::GiveUp(GiveUp::Failed(why)) => return Sent::Failed(why),
                 Next::GiveUp(GiveUp::Token(code)) => return self.token_or_method(code, &call.method).await,
             }
+        }
+    }
+
+    /// Shows something that nobody misses if it fails: one request, and none where something has to wait.
+    pub async fn hint(&self, call: &Call) {
+        let chat = Chat::of(&call.params);
+        let asked = self.pace().ask(chat.as_ref(), 0, Instant::now());
+        if asked.is_err() || self.fence.pass().now_or_never().is_none() {
+            return;
+        }
+        if let Err(CallError::RetryAfter(wait)) = self.call(&call.method, &call.params).await {
+            self.refused(chat.as_ref(), wait);
+        }
+    }
+
+    /// Until the call may be made; false where it is not to be made any more.
+    async fn wait_for_turn(
+        &self,
+        chat: Option<&Chat>,
+        weight: u32,
+        not_before: Option<Instant>,
+        going: &Going<'_>,
+    ) -> bool {
+        loop {
+            let now = Instant::now();
+            let wait = match not_before.filter(|until| *until > now) {
+                Some(until) => Wait::Parked(until),
+                None => match self.pace().ask(chat, weight, now) {
+                    Ok(()) => break,
+                    Err(wait) => wait,
+                },
+            };
+            let over = match wait {
+                Wait::Paced(until) => going.abort.run_until_cancelled(sleep_until(until)).await,
+                Wait::Parked(until) => {
+                    let waited = going.abort.run_until_cancelled(sleep_until(until));
+                    going.halt.run_until_cancelled(waited).await.flatten()
+                }
+            };
+            if over.is_none() {
+                return false;
+            }
+        }
+        let heard = going.abort.run_until_cancelled(self.fence.pass()).await;
+        heard.is_some() && !going.abort.is_cancelled()
+    }
+
+    fn refused(&self, chat: Option<&Chat>, wait: Duration) {
+        let is_bots = self.pace().refused(chat, wait, Instant::now());
+        events::parked(is_bots, wait);
+        if is_bots {
+            self.parks.send_replace(wait);
+        }
+    }
+
+    /// Nothing goes to the chats that the call writes to before that has passed: another worker was told so.
+    pub fn park(&self, call: &Call, wait: Duration) {
+        if let Some(chat) = Chat::of(&call.params) {
+            self.pace().park(&chat, Instant::now() + wait);
         }
     }
 
@@ -209,8 +312,12 @@ impl Telegram {
     }
 
     async fn call(&self, method: &str, params: &Map<String, Value>) -> Result<(), CallError> {
-        let (status, retry_after, body) = self.exchange(method, params).await?;
-        error::read(status, retry_after, &body)
+        let begun = Instant::now();
+        let exchanged = self.exchange(method, params).await;
+        let result =
+            exchanged.and_then(|(status, retry_after, body)| error::read(status, retry_after, &body));
+        events::telegram_called(method, result.as_ref().err(), begun.elapsed());
+        result
     }
 
     /// One request. Its address holds the token, so it is kept out of every error (facts T19).
@@ -234,11 +341,6 @@ impl Telegram {
         }
         Ok((response.status().as_u16(), retry_after, body))
     }
-}
-
-async fn pause(wait: Duration, abort: &CancellationToken) {
-    // Cancelled or not: the caller looks.
-    let _ = abort.run_until_cancelled(tokio::time::sleep(wait)).await;
 }
 
 /// Without a connection nothing was sent; with one, nobody knows (facts T17).

@@ -4,5 +4,8 @@
 mod client;
 pub mod error;
 mod next;
+mod pace;
+mod park;
 
-pub use client::{BotName, Sent, Settings, Telegram};
+pub use client::{BotName, Going, Sent, Settings, Telegram};
+pub use park::{Note, share_parks};

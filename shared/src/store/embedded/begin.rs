@@ -74,6 +74,7 @@ impl Owned {
             plan: shelf.get(&key::plan(&self.key))?.map(Into::into),
             sent: open.sent,
             dying: shelf.get(&key::dying(&self.key))?.map(Into::into),
+            parked_until_ms: open.parked_until_ms,
         }))
     }
 

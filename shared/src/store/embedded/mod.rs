@@ -57,6 +57,11 @@ impl Store {
         self.write(move |shelf| update::sent(shelf, &key, &worker, count)).await
     }
 
+    pub async fn parked(&self, key: &UpdateKey, worker: &str, until_ms: u64) -> Result<(), StoreError> {
+        let (key, worker) = (key.clone(), worker.to_owned());
+        self.write(move |shelf| update::parked(shelf, &key, &worker, until_ms)).await
+    }
+
     pub async fn dying(&self, key: &UpdateKey, worker: &str, why: &Bytes) -> Result<(), StoreError> {
         let (key, worker, why) = (key.clone(), worker.to_owned(), why.clone());
         self.write(move |shelf| update::dying(shelf, &key, &worker, &why)).await

@@ -21,6 +21,8 @@ pub(super) struct Open {
     pub(super) sent: u32,
     /// Its callback was answered.
     pub(super) answered: bool,
+    /// Telegram wants nothing of it before then.
+    pub(super) parked_until_ms: u64,
 }
 
 impl Open {
@@ -72,6 +74,15 @@ pub(super) fn sent(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, count: 
         return Ok(Err(StoreError::Fenced));
     };
     open.sent = count;
+    open.keep(shelf, key)?;
+    Ok(Ok(()))
+}
+
+pub(super) fn parked(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, until_ms: u64) -> Step<()> {
+    let Ok(mut open) = unfenced(shelf, key, worker)? else {
+        return Ok(Err(StoreError::Fenced));
+    };
+    open.parked_until_ms = until_ms;
     open.keep(shelf, key)?;
     Ok(Ok(()))
 }

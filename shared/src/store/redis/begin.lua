@@ -3,7 +3,7 @@
 -- ARGV: worker, seconds to keep an open update, suspect?, after a panic?, user or '', session's seconds,
 --       charged?, when the user acted (ms), requests, window (ms), seconds to keep a bucket,
 --       seconds to keep an album, in an album?, charges remembered
--- Returns: word, attempts, user_id, limited?, plan, sent, dying
+-- Returns: word, attempts, user_id, limited?, plan, sent, dying, parked until (ms)
 local worker, open_seconds = ARGV[1], ARGV[2]
 local suspect_may_run, after_panic = ARGV[3] == '1', ARGV[4] == '1'
 local user, session_seconds = ARGV[5], ARGV[6]
@@ -12,12 +12,12 @@ local requests, window = tonumber(ARGV[9]), tonumber(ARGV[10])
 local TOKEN = 1000
 
 if redis.call('TYPE', KEYS[1]).ok == 'string' then
-  return {'ended', 0, false, 0, false, 0, false}
+  return {'ended', 0, false, 0, false, 0, false, 0}
 end
-local known = redis.call('HMGET', KEYS[1], 'attempts', 'claim', 'limited', 'plan', 'sent', 'dying')
+local known = redis.call('HMGET', KEYS[1], 'attempts', 'claim', 'limited', 'plan', 'sent', 'dying', 'parked')
 local attempts, ours = tonumber(known[1]) or 0, known[2] == worker
 if attempts > 0 and not ours and not suspect_may_run then
-  return {'suspect', attempts, false, 0, false, 0, false}
+  return {'suspect', attempts, false, 0, false, 0, false, 0}
 end
 -- One that was never counted is counted even if the claim is ours: Redis lost its memory in between.
 if not ours or after_panic or attempts == 0 then
@@ -88,4 +88,5 @@ end
 
 redis.call('HSET', KEYS[1], 'attempts', attempts, 'claim', worker, 'limited', limited)
 redis.call('EXPIRE', KEYS[1], open_seconds)
-return {'run', attempts, user_id, tonumber(limited), known[4], tonumber(known[5]) or 0, known[6]}
+return {'run', attempts, user_id, tonumber(limited), known[4], tonumber(known[5]) or 0, known[6],
+  tonumber(known[7]) or 0}

@@ -39,6 +39,14 @@ const PING_SECONDS: u64 = 60;
 const ALBUM_SECONDS: u64 = 3600;
 
 static BEGIN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("begin.lua")));
+/// Keeps the longer of two waits. By the server's clock, since the workers' may differ.
+static PARK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local longer = redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1])
+         if longer then redis.call('SET', KEYS[1], 1, 'PX', ARGV[1]) end
+         return longer and 1 or 0",
+    )
+});
 static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("step.lua")));
 
 /// Redis, over one connection that is made again after each loss. Cheap to clone.
@@ -121,6 +129,30 @@ impl Store {
         let mut call = step(key, worker, "sent");
         call.arg(count);
         self.written(&call).await
+    }
+
+    pub(super) async fn parked(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        until_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut call = step(key, worker, "parked");
+        call.arg(until_ms);
+        self.written(&call).await
+    }
+
+    pub(super) async fn park_bot(&self, bot: u64, wait: Duration) -> Result<(), StoreError> {
+        let mut call = PARK.key(parked(bot));
+        call.arg(wait.as_millis().max(1) as u64);
+        self.call::<i64>(&call).await.map(|_| ())
+    }
+
+    pub(super) async fn bot_parked(&self, bot: u64) -> Result<Option<Duration>, StoreError> {
+        let mut connection = self.connection();
+        // Less than 0 where there is none.
+        let left: i64 = self.guard(async move { connection.pttl(parked(bot)).await }).await?;
+        Ok(u64::try_from(left).ok().map(Duration::from_millis))
     }
 
     pub(super) async fn dying(&self, key: &UpdateKey, worker: &str, why: &Bytes) -> Result<(), StoreError> {
@@ -260,6 +292,10 @@ fn step<'a>(key: &UpdateKey, worker: &str, step: &str) -> ScriptInvocation<'a> {
     call
 }
 
+fn parked(bot: u64) -> String {
+    format!("tgw:{{{bot}}}:parked")
+}
+
 /// The names of an update's keys, all under the hash tag `{bot:owner}`.
 struct Keys<'a>(&'a UpdateKey);
 
@@ -289,16 +325,16 @@ impl Keys<'_> {
     }
 }
 
-/// What `begin.lua` returns: a word, then attempts, user_id, limited, plan, sent and dying.
-type BeginAnswer = (String, u32, Option<String>, bool, Option<Vec<u8>>, u32, Option<Vec<u8>>);
+/// What `begin.lua` returns: a word, then attempts, user_id, limited, plan, sent, dying and parked until.
+type BeginAnswer = (String, u32, Option<String>, bool, Option<Vec<u8>>, u32, Option<Vec<u8>>, u64);
 
-fn begun((word, attempts, user_id, limited, plan, sent, dying): BeginAnswer) -> Begun {
+fn begun((word, attempts, user_id, limited, plan, sent, dying, parked_until_ms): BeginAnswer) -> Begun {
     match word.as_str() {
         "ended" => Begun::Ended,
         "suspect" => Begun::Suspect(attempts),
         _ => {
             let (plan, dying) = (plan.map(Bytes::from), dying.map(Bytes::from));
-            Begun::Run(Run { attempts, user_id, limited, plan, sent, dying })
+            Begun::Run(Run { attempts, user_id, limited, plan, sent, dying, parked_until_ms })
         }
     }
 }

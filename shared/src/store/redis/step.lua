@@ -36,6 +36,8 @@ if step == 'plan' then
   if ARGV[4] then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5]) end
 elseif step == 'sent' then
   redis.call('HSET', KEYS[1], 'sent', ARGV[3])
+elseif step == 'parked' then
+  redis.call('HSET', KEYS[1], 'parked', ARGV[3])
 elseif step == 'dying' then
   redis.call('HSET', KEYS[1], 'dying', ARGV[3])
 end
