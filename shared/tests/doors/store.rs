@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use shared::store::{Begin, Begun, End, Run, Session, StoreError, UpdateKey};
+use shared::store::{Begin, Begun, End, Run, Session, Store, StoreError, UpdateKey};
 
 use crate::backend::{LONG, Stored};
 
@@ -17,6 +17,8 @@ crate::over_both!(Stored, redis:
     a_claim_that_is_not_there_fences_nobody,
     the_answer_is_kept_until_it_is_sent,
     a_dying_update_is_found_dying,
+    a_wait_is_known_to_who_takes_the_update_over,
+    a_bots_wait_is_the_longest_that_any_worker_told,
     an_ended_update_is_told_and_forgotten,
     a_replay_is_a_run_of_its_own,
     a_session_lasts_as_long_as_it_is_used,
@@ -154,6 +156,28 @@ async fn the_answer_is_kept_until_it_is_sent(stored: Stored) {
     }
     let taken_over = run(&stored, &of(&key, "w2")).await;
     assert_eq!((taken_over.sent, taken_over.plan == Some(plan)), (3, true));
+}
+
+async fn a_wait_is_known_to_who_takes_the_update_over(stored: Stored) {
+    let (store, key) = (&stored.store, key(&stored, 1, 5));
+    assert_eq!(run(&stored, &of(&key, "w1")).await.parked_until_ms, 0);
+    store.parked(&key, "w1", 1_767_225_600_123).await.unwrap();
+    assert_eq!(run(&stored, &of(&key, "w2")).await.parked_until_ms, 1_767_225_600_123);
+    assert!(is_fenced(store.parked(&key, "w1", 5).await));
+}
+
+async fn a_bots_wait_is_the_longest_that_any_worker_told(stored: Stored) {
+    let store = &stored.store;
+    assert_eq!(store.bot_parked(stored.bot).await.unwrap(), None);
+    let (short, long) = (Duration::from_millis(300), Duration::from_secs(60));
+    for wait in [long, short] {
+        store.park_bot(stored.bot, wait).await.unwrap();
+    }
+    // The embedded store has one worker, which knows by itself.
+    let Store::Redis(_) = store else { return };
+    let left = store.bot_parked(stored.bot).await.unwrap().unwrap();
+    assert!(left <= long && left > long / 2, "{left:?}");
+    assert_eq!(store.bot_parked(stored.bot + 1).await.unwrap(), None);
 }
 
 async fn a_dying_update_is_found_dying(stored: Stored) {
