@@ -1,6 +1,9 @@
 //! `tgw`: the whole gateway in one process, and a demo of it.
 
+mod check;
 mod demo;
+mod output;
+mod route;
 mod run;
 
 use std::process::ExitCode;
@@ -9,6 +12,8 @@ use clap::Command;
 use shared::program;
 use shared::settings::{Taker, with_flags, with_some_flags};
 
+use crate::output::Output;
+
 fn main() -> ExitCode {
     let flags = match program::arguments(command()) {
         Ok(flags) => flags,
@@ -16,6 +21,13 @@ fn main() -> ExitCode {
     };
     match flags.subcommand() {
         Some(("demo", flags)) => program::run_with(flags, demo::defaults, demo::demo),
+        Some(("check", flags)) => {
+            let output = Output::of(flags);
+            program::run(flags, |values, _| async move { check::check(&values, output) })
+        }
+        Some(("route", flags)) => {
+            program::run(flags, |values, _| async move { route::route(&values, flags) })
+        }
         Some((_, flags)) => program::run(flags, run::run),
         // clap has asked for one.
         None => ExitCode::from(2),
@@ -31,6 +43,13 @@ fn command() -> Command {
         "Starts a simulated Telegram, a sample of each service and the whole gateway, and prints the \
          address of a page on which to talk to the bot",
     );
+    let check = Command::new("check")
+        .about("Reads every setting and the routing table, tells all that is wrong, and touches nothing")
+        .arg(Output::flag());
+    let route = Command::new("route")
+        .about("Tells which route an update takes, and why")
+        .args(route::arguments())
+        .arg(Output::flag());
     Command::new("tgw")
         .about("A Telegram gateway: keeps a bot's updates safe and in order, and brings the answers back")
         .version(env!("CARGO_PKG_VERSION"))
@@ -38,4 +57,6 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(with_flags(run, Taker::Both))
         .subcommand(with_some_flags(demonstrate, &demo::FLAGS))
+        .subcommand(with_flags(check, Taker::Both))
+        .subcommand(with_some_flags(route, &["ROUTES_FILE", "LOG_LEVEL", "LOG_FORMAT"]))
 }

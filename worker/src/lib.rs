@@ -8,6 +8,7 @@ mod application;
 mod claim;
 mod company;
 mod events;
+mod explain;
 mod fence;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -28,4 +29,5 @@ mod telegram;
 mod token;
 
 pub use application::{Application, Parts, run_with_admin};
+pub use explain::{ExplainError, Explained, explain};
 pub use settings::Settings;

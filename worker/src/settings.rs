@@ -91,7 +91,7 @@ fn read_limits(values: &Values) -> Result<Limits, Problems> {
     }
 }
 
-fn read_table(values: &Values) -> Result<Table, SettingError> {
+pub(crate) fn read_table(values: &Values) -> Result<Table, SettingError> {
     let Some(file) = values.text("ROUTES_FILE") else { return Ok(Table::builtin()) };
     let unreadable =
         |error: std::io::Error| values.error("ROUTES_FILE", &format!("a file that can be read ({error})"));

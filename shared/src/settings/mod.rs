@@ -5,7 +5,7 @@
 mod catalogue;
 mod common;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use clap::{Arg, ArgMatches, Command};
@@ -52,6 +52,12 @@ impl Problems {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What two parts read is told once.
+    pub fn once_each(&mut self) {
+        let mut told = HashSet::new();
+        self.0.retain(|problem| told.insert(problem.to_string()));
     }
 }
 

@@ -135,6 +135,13 @@ impl Table {
             .or_else(|| self.index.find_other(&self.routes, incoming))
     }
 
+    /// The names of all rows that fit, the best first.
+    pub fn fitting(&self, incoming: &Incoming) -> Vec<&str> {
+        let mut rows: Vec<&Route> = self.routes.iter().filter(|row| row.would_take(incoming)).collect();
+        rows.sort_by_key(|row| row.rank());
+        rows.into_iter().map(|row| row.label.as_str()).collect()
+    }
+
     fn sticky_route(&self, incoming: &Incoming, sticky: &str) -> Option<Found<'_>> {
         if incoming.kind != "message" || incoming.text.is_none() {
             return None;

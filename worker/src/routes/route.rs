@@ -58,6 +58,20 @@ impl Route {
         self.when.fits(incoming) && (!self.is_notification() || incoming.membership.is_some())
     }
 
+    /// Whether all conditions hold, of those too by which a row is looked up.
+    pub fn would_take(&self, incoming: &Incoming) -> bool {
+        let when = &self.when;
+        let command = incoming.command.as_ref().map(|command| &command.name);
+        let data = incoming.callback.as_ref().and_then(|callback| callback.data.as_deref());
+        let pressed = |prefix: &String| {
+            let rest = data.and_then(|data| data.strip_prefix(prefix.as_str()));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        };
+        when.command.as_ref().is_none_or(|wanted| Some(wanted) == command)
+            && when.callback.as_ref().is_none_or(pressed)
+            && self.fits(incoming)
+    }
+
     /// The notification's body knows two events, blocked and unblocked: other changes of the bot's
     /// membership (it joined a group) are no news for that service.
     fn is_notification(&self) -> bool {
