@@ -7,9 +7,11 @@
 
 mod chaos;
 mod client;
+mod cluster;
 mod crew;
 mod depths;
 mod dice;
+mod epmd;
 mod figures;
 mod flood;
 mod gate;
@@ -34,6 +36,7 @@ mod world_builder;
 
 pub use chaos::Stage;
 pub use client::http_client;
+pub use cluster::{Cluster, Queue};
 pub use crew::{Crew, held, wait_held};
 pub use depths::Depths;
 pub use dice::Dice;

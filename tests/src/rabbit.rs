@@ -2,6 +2,7 @@
 //! on 127.0.0.1 only. It touches nothing of a RabbitMQ that the machine may run.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,9 +11,11 @@ use lapin::options::ExchangeDeleteOptions;
 use lapin::{Connection, ConnectionProperties};
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use crate::epmd::register;
 use crate::group::Group;
 use crate::installation::Installation;
 use crate::ports::free_port;
@@ -39,6 +42,10 @@ struct Node {
     ctl: u16,
     epmd: Option<Group>,
     broker: Option<Group>,
+    /// Other nodes, by name, and the ports at which this one finds them.
+    peers: Vec<(String, u16)>,
+    /// As long as they are open its epmd knows these.
+    introductions: Vec<TcpStream>,
 }
 
 impl Rabbit {
@@ -97,6 +104,7 @@ impl Rabbit {
         let url = self.url.clone();
         let node = self.own();
         node.spawn();
+        node.introduce_peers().await;
         wait_for("RabbitMQ takes connections", START, || {
             node.panic_if_ended();
             shakes_hands(&url)
@@ -118,11 +126,32 @@ impl Rabbit {
         let node = self.own();
         node.broker = None;
         node.epmd = None;
+        node.introductions.clear();
     }
 
     /// SIGSTOP: it takes in what is sent to it and answers nothing, as a machine does that is about to die.
     pub fn freeze(&mut self) {
         self.own().broker.as_mut().expect("it runs").signal(Signal::STOP);
+    }
+
+    pub fn thaw(&mut self) {
+        self.own().broker.as_mut().expect("it runs").signal(Signal::CONT);
+    }
+
+    /// Its name and port among nodes.
+    pub(crate) fn node(&mut self) -> (String, u16) {
+        let node = self.own();
+        (node.name(), node.dist)
+    }
+
+    /// Before it is started: nodes that it finds at these ports, with the secret that they share.
+    pub(crate) fn befriend(&mut self, peers: Vec<(String, u16)>, cookie: &str) {
+        let node = self.own();
+        let path = node.path("home/.erlang.cookie");
+        std::fs::write(&path, cookie).expect("the temporary folder takes files");
+        let mine_alone = std::fs::Permissions::from_mode(0o400);
+        std::fs::set_permissions(path, mine_alone).expect("the file is ours");
+        node.peers = peers;
     }
 
     /// Until these quorum queues would survive [`Self::kill`]. Measured on 3.10.8: a queue that was declared
@@ -189,6 +218,8 @@ impl Node {
             folder,
             epmd: None,
             broker: None,
+            peers: Vec::new(),
+            introductions: Vec::new(),
         };
         let settings = format!(
             "listeners.tcp.1 = 127.0.0.1:{}\n\
@@ -215,6 +246,17 @@ impl Node {
         self.broker = Some(Group::spawn(broker.stdout(log()).stderr(log())));
     }
 
+    /// In time: a node takes seconds until it looks for others.
+    async fn introduce_peers(&mut self) {
+        for (name, port) in &self.peers {
+            self.introductions.push(register(self.epmd_port, name, *port).await);
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("tgw{}@localhost", self.amqp)
+    }
+
     /// Puts a command into this node's environment.
     fn prepare(&self, mut command: Command) -> Command {
         command.current_dir(self.folder.path());
@@ -229,7 +271,7 @@ impl Node {
         ];
         command.envs(paths.map(|(name, file)| (name, self.installation.seen(&self.path(file)))));
         command.env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
-        command.env("RABBITMQ_NODENAME", format!("tgw{}@localhost", self.amqp));
+        command.env("RABBITMQ_NODENAME", self.name());
         command.env("ERL_EPMD_PORT", self.epmd_port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
         command.env("RABBITMQ_DIST_PORT", self.dist.to_string());
         command.env("RABBITMQ_CTL_DIST_PORT_MIN", self.ctl.to_string());

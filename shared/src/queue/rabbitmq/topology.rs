@@ -46,7 +46,7 @@ impl Settings {
         format!("{}.lease.{partition}", self.prefix)
     }
 
-    fn marker_queue(&self) -> String {
+    fn marker(&self) -> String {
         format!("{}.partitions", self.prefix)
     }
 }
@@ -108,14 +108,17 @@ async fn declare_quorum(channel: &Channel, queue: String) -> Result<(), lapin::E
     channel.queue_declare(queue.into(), durable, arguments).await.map(|_| ())
 }
 
-/// A queue that holds nothing: whoever declares it with another `x-max-length` is refused, and that is how
-/// a part whose PARTITIONS disagrees finds out (facts R15).
+/// An exchange that nobody publishes to, whose alternate names the number: whoever declares it with another one is
+/// refused, and that is how a part whose PARTITIONS disagrees finds out. No queue, since in a cluster each node has
+/// the exchanges, and a queue may have to wait for a node that is down, and everybody with it (facts R15).
 async fn declare_marker(channel: &Channel, settings: &Settings) -> Result<(), TopologyError> {
     let mut arguments = FieldTable::default();
-    arguments.insert("x-max-length".into(), AMQPValue::LongInt(i32::from(settings.partitions)));
-    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    match channel.queue_declare(settings.marker_queue().into(), durable, arguments).await {
-        Ok(_) => Ok(()),
+    let alternate = format!("{}.{}", settings.marker(), settings.partitions);
+    arguments.insert("alternate-exchange".into(), AMQPValue::LongString(alternate.into()));
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let marker = settings.marker();
+    match channel.exchange_declare(marker.into(), ExchangeKind::Fanout, durable, arguments).await {
+        Ok(()) => Ok(()),
         Err(error) => Err(match closing_code(&error) {
             Some((406, text)) => TopologyError::Partitions { broker: number_in(&text) },
             _ => TopologyError::Broker(error),
@@ -131,11 +134,11 @@ pub(super) fn closing_code(error: &lapin::Error) -> Option<(u16, String)> {
     }
 }
 
-/// The number in `… received '16' but current is '32'`.
+/// The number in `… received 'tgw.partitions.16' but current is 'tgw.partitions.32'`.
 fn number_in(text: &str) -> String {
     let current = text.split("current is").nth(1).unwrap_or_default();
-    let digits: String =
-        current.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let last = current.rsplit('.').next().unwrap_or_default();
+    let digits: String = last.chars().take_while(char::is_ascii_digit).collect();
     if digits.is_empty() { "?".to_owned() } else { digits }
 }
 
@@ -145,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_brokers_number_is_read_from_its_refusal() {
-        let text = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'tgw.partitions' in vhost '/': received '16' but current is '32'";
+        let text = "PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for exchange 't.1.partitions' in vhost '/': received 't.1.partitions.16' but current is 't.1.partitions.32'";
         assert_eq!(number_in(text), "32");
         assert_eq!(number_in("something else"), "?");
     }
