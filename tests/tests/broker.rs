@@ -212,7 +212,7 @@ async fn a_broker_that_allows_no_words_between_ingresses_is_served_all_the_same(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_with_another_number_of_partitions_ends_with_2_and_an_ingress_is_not_ready() {
-    let world = World::distributed().await;
+    let world = World::distributed().set("PARTITIONS", 6).await;
     let amqp_url = world.amqp_url.clone().unwrap();
     let common = |binary: &str| {
         Process::of(binary).env("AMQP_URL", &amqp_url).env("AMQP_PREFIX", &world.prefix).env("PARTITIONS", 5)
@@ -227,7 +227,7 @@ async fn a_worker_with_another_number_of_partitions_ends_with_2_and_an_ingress_i
     let mut worker = worker.start();
     assert_eq!(worker.wait_exit().await, 2);
     let said = format!("{}{}", worker.stdout(), worker.stderr());
-    assert!(said.contains("PARTITIONS"), "{said}");
+    assert!(said.contains("PARTITIONS disagrees") && said.contains("made with 6"), "{said}");
 
     let ingress = common("tgw-ingress").env("TELEGRAM_WEBHOOK_SECRET", &world.secret).start();
     let ready = ingress.wait_ready_is(503).await;
