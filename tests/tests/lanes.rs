@@ -70,9 +70,9 @@ async fn others_are_answered(world: &World) {
 }
 
 /// The next message is refused for so long, and so its chat is parked; this one's.
-async fn park(world: &World, chat: i64) {
-    let description = format!("Too Many Requests: retry after {PARKED}");
-    world.telegram.fail("sendMessage", 1, 429, &description, json!({"retry_after": PARKED}));
+async fn park(world: &World, chat: i64, seconds: u64) {
+    let description = format!("Too Many Requests: retry after {seconds}");
+    world.telegram.fail("sendMessage", 1, 429, &description, json!({"retry_after": seconds}));
     world.accept(&Update::text(chat, "one")).await;
     world.telegram.wait_texts(chat, 1).await;
 }
@@ -143,7 +143,7 @@ async fn a_chat_that_telegram_parks_holds_nobody_up(world: WorldBuilder) {
     let world = world.set("PARTITIONS", 1).await;
     world.conversation.echo();
     let parked = world.user();
-    park(&world, parked).await;
+    park(&world, parked, PARKED).await;
     world.accept(&Update::text(parked, "two")).await;
     others_are_answered(&world).await;
     assert_eq!(world.telegram.texts(parked), ["echo: one"], "what was refused is not tried again so soon");
@@ -151,11 +151,12 @@ async fn a_chat_that_telegram_parks_holds_nobody_up(world: WorldBuilder) {
 }
 
 async fn a_stop_does_not_wait_for_a_parked_chat_and_loses_nothing(world: WorldBuilder) {
-    let grace = Duration::from_secs(25);
+    // Longer than a stop may take, and short enough to be waited out: who goes on keeps it.
+    let (grace, waits) = (Duration::from_secs(25), 22);
     let mut world = world.set("PARTITIONS", 1).set("SHUTDOWN_GRACE", grace.as_secs()).await;
     world.conversation.echo();
     let parked = world.user();
-    park(&world, parked).await;
+    park(&world, parked, waits).await;
     world.accept(&Update::text(parked, "two")).await;
     // Taken in order from one partition: when this one is answered, the other is in its lane.
     let other = world.user();
@@ -174,6 +175,9 @@ async fn a_stop_does_not_wait_for_a_parked_chat_and_loses_nothing(world: WorldBu
     world.worker_mut().start_again();
     world.worker_mut().wait_ready().await;
     assert_eq!(world.telegram.wait_texts(parked, 3).await, ["echo: one", "echo: one", "echo: two"]);
+    let calls = world.telegram.sent(parked);
+    let apart = calls[1].at - calls[0].at + Duration::from_millis(50);
+    assert!(apart >= Duration::from_secs(waits), "it was called again after {apart:?}");
     assert_eq!(world.telegram.texts(other), ["echo: three"]);
     assert_eq!(world.conversation.count(), 3, "the answer was kept; its service is not asked again");
     world.assert_no_dead_letters().await;
