@@ -8,7 +8,7 @@ mod methods;
 mod params;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::body::BodyStream;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -48,6 +48,9 @@ async fn call(
     let Some(method) = method else {
         return record.close(Err(ApiError::not_found()));
     };
+    if let Some(seconds) = world.punishments().left(method, params.integer("chat_id"), Instant::now()) {
+        return record.close(Err(ApiError::too_many(seconds)));
+    }
     let rule = world.failures().take(method, record.chat_id);
     match rule {
         None => record.close(methods::run(&world, method, &params).await),

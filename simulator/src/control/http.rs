@@ -28,6 +28,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/unblock", web::post().to(unblock))
         .route("/missing", web::post().to(missing))
         .route("/fail", web::post().to(fail))
+        .route("/punish", web::post().to(punish))
         .route("/reset", web::post().to(reset))
         .route("/calls", web::get().to(calls))
         .route("/deliveries", web::get().to(deliveries))
@@ -106,6 +107,20 @@ fn yes() -> bool {
 async fn missing(world: Shared, body: web::Bytes) -> HttpResponse {
     read(&body, |told: Missing| {
         control(world).missing(told.chat_id, told.missing);
+        done()
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Punishment {
+    chat_id: Option<i64>,
+    seconds: u32,
+}
+
+async fn punish(world: Shared, body: web::Bytes) -> HttpResponse {
+    read(&body, |told: Punishment| {
+        control(world).punish(told.chat_id, Duration::from_secs(told.seconds.into()));
         done()
     })
 }

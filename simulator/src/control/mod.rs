@@ -6,6 +6,7 @@ mod inject;
 pub(crate) mod view;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -152,8 +153,15 @@ impl Control {
         self.world.failures().add(rule);
     }
 
-    /// Clears the rules, the calls and the deliveries. Chats, updates and the webhook stay.
+    /// From now until its time is over every call that names this chat gets 429, with what is left of that time as
+    /// `retry_after`; without a chat, every call but those to get updates. A duration of zero ends it.
+    pub fn punish(&self, chat_id: Option<i64>, duration: Duration) {
+        self.world.punishments().add(chat_id, duration, Instant::now());
+    }
+
+    /// Clears the rules, the punishments, the calls and the deliveries. Chats, updates and the webhook stay.
     pub fn reset(&self) {
+        self.world.punishments().clear();
         self.world.failures().clear();
         self.world.calls().clear();
         self.world.deliveries().clear();

@@ -9,6 +9,7 @@ pub(crate) mod failures;
 pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod message;
+pub(crate) mod punishments;
 pub(crate) mod webhook;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,6 +27,7 @@ use chats::Chats;
 use failures::Failures;
 use journal::Journal;
 use limits::Limits;
+use punishments::Punishments;
 use webhook::Webhook;
 
 /// A page that falls this many changes behind is told to read everything again.
@@ -40,6 +42,7 @@ pub(crate) struct World {
     webhook: Mutex<Webhook>,
     failures: Mutex<Failures>,
     limits: Mutex<Limits>,
+    punishments: Mutex<Punishments>,
     calls: Mutex<Journal<Call>>,
     deliveries: Mutex<Journal<Delivery>>,
     queue: Mutex<Queue>,
@@ -62,6 +65,7 @@ impl World {
             webhook: Mutex::default(),
             failures: Mutex::default(),
             limits: Mutex::default(),
+            punishments: Mutex::default(),
             calls: Mutex::new(Journal::new(settings.journal)),
             deliveries: Mutex::new(Journal::new(settings.journal)),
             queue: Mutex::new(Queue::new(first_update_id)),
@@ -86,6 +90,10 @@ impl World {
 
     pub fn limits(&self) -> MutexGuard<'_, Limits> {
         lock(&self.limits)
+    }
+
+    pub fn punishments(&self) -> MutexGuard<'_, Punishments> {
+        lock(&self.punishments)
     }
 
     pub fn calls(&self) -> MutexGuard<'_, Journal<Call>> {

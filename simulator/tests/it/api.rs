@@ -185,3 +185,18 @@ async fn a_simulator_with_limits_slows_a_fast_bot_down() {
     bench.ok("setWebhook", webhook.clone()).await;
     assert_eq!(bench.refused("setWebhook", webhook).await.0, 429);
 }
+
+#[tokio::test]
+async fn a_punished_chat_is_told_how_long_still_and_a_punished_bot_may_only_get_updates() {
+    let bench = Bench::start();
+    let (status, _) = send(bench.post("/control/punish", &json!({"chat_id": 7, "seconds": 45}))).await;
+    assert_eq!(status, 200);
+    let (status, answer) = bench.call("sendChatAction", json!({"chat_id": "7", "action": "typing"})).await;
+    assert_eq!((status, &answer["parameters"]["retry_after"]), (429, &json!(45)));
+    bench.ok("sendMessage", json!({"chat_id": 8, "text": "a"})).await;
+    bench.control.punish(None, std::time::Duration::from_secs(10));
+    assert_eq!(bench.call("sendMessage", json!({"chat_id": 8, "text": "a"})).await.0, 429);
+    bench.ok("getMe", json!({})).await;
+    bench.control.reset();
+    bench.ok("sendMessage", json!({"chat_id": 7, "text": "a"})).await;
+}

@@ -8,7 +8,7 @@ mod media;
 mod send;
 mod webhook;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -65,7 +65,12 @@ fn charge(world: &World, chat_id: i64) -> Result<(), ApiError> {
     if !world.settings.limit_sending {
         return Ok(());
     }
-    world.limits().charge(chat_id, Instant::now()).map_err(ApiError::too_many)
+    let now = Instant::now();
+    // Whoever goes on before the time that it was told is refused again (facts T15).
+    world.limits().charge(chat_id, now).map_err(|seconds| {
+        world.punishments().add(Some(chat_id), Duration::from_secs(seconds), now);
+        ApiError::too_many(seconds)
+    })
 }
 
 /// `text` or `caption`, with its marks read and its length checked. Missing is empty.
