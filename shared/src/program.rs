@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{Logs, Problems, Values};
-use crate::telemetry;
+use crate::telemetry::{self, Stream};
 
 /// What still runs when all is said has so long.
 const LAST: std::time::Duration = std::time::Duration::from_secs(1);
@@ -36,6 +36,8 @@ pub enum Stopped {
     Clean,
     /// Exit 1: the grace was over first.
     TimeRanOut,
+    /// Exit 3: a command did some of what it was asked for, and has said what it did not.
+    Partly,
 }
 
 /// Parses the flags of `command`; an `Err` has been told to the user, and is the exit code.
@@ -65,10 +67,23 @@ pub fn run_with<F>(
 where
     F: Future<Output = Result<Stopped, Failure>>,
 {
-    let ended = start(flags, prepare, program);
+    exit_code(start(flags, prepare, Stream::Stdout, program))
+}
+
+/// Runs an operator's command: its data is for stdout, so what it logs goes to stderr, and is little unless asked for.
+pub fn command<F>(flags: &ArgMatches, program: impl FnOnce(Values, CancellationToken) -> F) -> ExitCode
+where
+    F: Future<Output = Result<Stopped, Failure>>,
+{
+    let quiet = |values: &mut Values| values.default_to("LOG_LEVEL", "error");
+    exit_code(start(flags, quiet, Stream::Stderr, program))
+}
+
+fn exit_code(ended: Result<Stopped, Failure>) -> ExitCode {
     match ended {
         Ok(Stopped::Clean) => ExitCode::SUCCESS,
         Ok(Stopped::TimeRanOut) => ExitCode::from(1),
+        Ok(Stopped::Partly) => ExitCode::from(3),
         Err(failure) => {
             tell(&failure);
             ExitCode::from(if matches!(failure, Failure::Failed(_)) { 1 } else { 2 })
@@ -79,6 +94,7 @@ where
 fn start<F>(
     flags: &ArgMatches,
     prepare: impl FnOnce(&mut Values),
+    stream: Stream,
     program: impl FnOnce(Values, CancellationToken) -> F,
 ) -> Result<Stopped, Failure>
 where
@@ -86,7 +102,11 @@ where
 {
     let mut values = Values::gather(flags).map_err(Problems::from)?;
     prepare(&mut values);
-    telemetry::start(Logs::read(&values, std::io::stdout().is_terminal()).map_err(Problems::from)?);
+    let is_terminal = match stream {
+        Stream::Stdout => std::io::stdout().is_terminal(),
+        Stream::Stderr => std::io::stderr().is_terminal(),
+    };
+    telemetry::start(Logs::read(&values, is_terminal).map_err(Problems::from)?, stream);
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was chosen before");
     }

@@ -20,11 +20,24 @@ use crate::settings::{LogFormat, Logs};
 /// Our own crates, which log at the level that was asked for.
 const OURS: [&str; 6] = ["shared", "ingress", "worker", "tgw", "tgw_ingress", "tgw_worker"];
 
+/// Where the lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
 /// Begins to log. Does nothing where something else in this process has begun already.
-pub fn start(logs: Logs) {
+pub fn start(logs: Logs, stream: Stream) {
     let ours = OURS.map(|name| format!("{name}={}", logs.level)).join(",");
     let filter = EnvFilter::new(format!("warn,lapin=off,{ours}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let writer = move || -> Box<dyn std::io::Write> {
+        match stream {
+            Stream::Stdout => Box::new(std::io::stdout()),
+            Stream::Stderr => Box::new(std::io::stderr()),
+        }
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let begun = match logs.format {
         LogFormat::Json => builder.event_format(JsonLines).try_init(),
         LogFormat::Text => builder.with_target(false).try_init(),

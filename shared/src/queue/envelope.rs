@@ -23,6 +23,9 @@ pub struct Envelope {
     pub received_ms: u64,
     /// 0 for what Telegram sent, and then the number of the replay.
     pub replay: u32,
+    /// Of the replay, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<Replayed>,
     /// The W3C trace context, if there is one.
     pub traceparent: Option<String>,
     /// The update as Telegram sent it.
@@ -30,11 +33,23 @@ pub struct Envelope {
     pub body: Bytes,
 }
 
+/// What a replay takes along of the letter that it came from: for the next letter, should it die again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// Milliseconds since the epoch.
+    pub at_ms: u64,
+    /// Who did it, as `user@host`.
+    pub by: String,
+    /// When the update died for the first time.
+    pub first_failed_ms: u64,
+}
+
 impl Envelope {
     /// An update that has just come in.
     pub fn received(peek: Peek, bot: Option<u64>, traceparent: Option<String>, body: Bytes) -> Self {
         let Peek { update_id, kind, lane } = peek;
-        Self { update_id, bot, kind, lane, received_ms: clock::now_ms(), replay: 0, traceparent, body }
+        let received_ms = clock::now_ms();
+        Self { update_id, bot, kind, lane, received_ms, replay: 0, replayed: None, traceparent, body }
     }
 
     /// The partition of this update among `partitions`; updates without an order are spread evenly.

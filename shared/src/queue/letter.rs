@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::Envelope;
+use super::envelope::Replayed;
 use crate::clock;
 
 /// Why an update died (the table in contract 3).
@@ -37,6 +39,12 @@ impl Reason {
     }
 }
 
+impl Reason {
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.as_str())
@@ -65,6 +73,9 @@ pub struct Letter {
     pub last_failed_ms: u64,
     /// How often it was replayed before it died this time.
     pub replays: u32,
+    /// When and by whom it was replayed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<Replayed>,
     pub traceparent: Option<String>,
     /// The update as Telegram sent it; empty where it was too large to keep.
     #[serde(skip)]
@@ -94,10 +105,31 @@ impl Letter {
             first_failed_ms: now,
             last_failed_ms: now,
             replays: 0,
+            replayed: None,
             traceparent,
             body,
             rest: None,
         }
+    }
+
+    /// The update once more, under the next replay's number: the same for whoever replays this letter, so that it
+    /// runs once however often that is broken off. None where there is no update in it.
+    pub fn again(&self, by: &str) -> Option<Envelope> {
+        let replay = self.replays.checked_add(1)?;
+        let update_id = self.update_id.filter(|_| self.reason != Reason::Malformed)?;
+        let Self { bot, lane, received_ms, first_failed_ms, .. } = *self;
+        let replayed = Replayed { at_ms: clock::now_ms(), by: by.to_owned(), first_failed_ms };
+        Some(Envelope {
+            update_id,
+            bot,
+            kind: self.kind.clone(),
+            lane,
+            received_ms,
+            replay,
+            replayed: Some(replayed),
+            traceparent: self.traceparent.clone(),
+            body: self.body.clone(),
+        })
     }
 
     /// The same for every copy of one death, so that a copy which a crash leaves behind can be told.

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::events;
-pub use envelope::{Envelope, partition_of};
+pub use envelope::{Envelope, Replayed, partition_of};
 pub use letter::{Letter, Reason};
 
 /// Why something could not be published. In every case it may be tried again, and may have been stored.

@@ -130,6 +130,7 @@ mod tests {
             lane: Some(-100_123),
             received_ms: 1_790_000_000_000,
             replay: 2,
+            replayed: None,
             traceparent: None,
             body: Bytes::from_static(b"{\"update_id\":7}\xff"),
         }
@@ -152,6 +153,7 @@ mod tests {
             first_failed_ms: 2,
             last_failed_ms: 3,
             replays: 0,
+            replayed: None,
             traceparent: None,
             body: Bytes::from_static(b"body"),
             rest: Some(Bytes::from_static(b"rest")),

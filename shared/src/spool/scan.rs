@@ -139,6 +139,7 @@ mod tests {
             lane: Some(4),
             received_ms: clock::now_ms(),
             replay: 0,
+            replayed: None,
             traceparent: None,
             body: Bytes::copy_from_slice(body.as_bytes()),
         }

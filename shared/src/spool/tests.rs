@@ -21,6 +21,7 @@ fn update(lane: i64, update_id: u64) -> Envelope {
         lane: Some(lane),
         received_ms: 1_790_000_000_000 + update_id,
         replay: 0,
+        replayed: None,
         traceparent: None,
         body: Bytes::from(format!("{{\"update_id\":{update_id}}}")),
     }

@@ -132,6 +132,7 @@ pub fn envelope(update_id: u64, lane: i64) -> Envelope {
         lane: Some(lane),
         received_ms: 1_790_000_000_000 + update_id,
         replay: 0,
+        replayed: None,
         traceparent: None,
         body,
     }

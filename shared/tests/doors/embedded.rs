@@ -38,6 +38,7 @@ fn letter(update_id: u64) -> Letter {
         first_failed_ms: 2,
         last_failed_ms: 3,
         replays: 0,
+        replayed: None,
         traceparent: None,
         body: Bytes::from_static(b"{}"),
         rest: None,

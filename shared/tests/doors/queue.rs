@@ -220,6 +220,7 @@ async fn an_envelope_and_its_bytes_arrive_unchanged(queue: Queue) {
             bot: (n % 2 == 0).then_some(n as u64),
             kind: if n == 1 { String::new() } else { "my_chat_member".to_owned() },
             replay: n as u32 * 7,
+            replayed: None,
             traceparent: (n % 3 == 0).then(|| format!("00-{}-01", uuid::Uuid::new_v4().simple())),
             body,
             ..envelope(0, LANE)

@@ -6,7 +6,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::queue::envelope::VERSION;
-use crate::queue::{Envelope, Letter};
+use crate::queue::{Envelope, Letter, Reason, Replayed};
 use crate::update;
 
 /// Survives a restart of the broker.
@@ -31,7 +31,35 @@ impl Headers {
     }
 }
 
+/// The headers of a message that was delivered.
+struct Read<'a>(Option<&'a FieldTable>);
+
+impl<'a> Read<'a> {
+    fn of(properties: &'a BasicProperties) -> Self {
+        Self(properties.headers().as_ref())
+    }
+
+    fn get(&self, name: &str) -> Option<&'a AMQPValue> {
+        self.0?.inner().get(name)
+    }
+
+    fn number(&self, name: &str) -> Option<i64> {
+        self.get(name).and_then(whole)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        Some(self.get(name)?.as_long_string()?.to_string())
+    }
+
+    fn replayed(&self) -> Option<Replayed> {
+        let at_ms = self.number("tgw-replayed-at")? as u64;
+        let by = self.text("tgw-replayed-by").unwrap_or_default();
+        Some(Replayed { at_ms, by, first_failed_ms: self.number("tgw-first-failed")? as u64 })
+    }
+}
+
 pub(crate) fn envelope_properties(envelope: &Envelope) -> BasicProperties {
+    let replayed = envelope.replayed.as_ref();
     let headers = Headers::default()
         .number("tgw-version", Some(i64::from(VERSION)))
         .text("tgw-kind", Some(&envelope.kind))
@@ -39,6 +67,9 @@ pub(crate) fn envelope_properties(envelope: &Envelope) -> BasicProperties {
         .number("tgw-bot", envelope.bot.map(|bot| bot as i64))
         .number("tgw-received", Some(envelope.received_ms as i64))
         .number("tgw-replay", (envelope.replay > 0).then_some(i64::from(envelope.replay)))
+        .number("tgw-replayed-at", replayed.map(|replayed| replayed.at_ms as i64))
+        .text("tgw-replayed-by", replayed.map(|replayed| replayed.by.as_str()))
+        .number("tgw-first-failed", replayed.map(|replayed| replayed.first_failed_ms as i64))
         .text("traceparent", envelope.traceparent.as_deref());
     BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
@@ -50,23 +81,21 @@ pub(crate) fn envelope_properties(envelope: &Envelope) -> BasicProperties {
 /// The envelope of a delivered message. What has no headers of ours (somebody put it there by hand) is
 /// looked at as the ingress would; what is no update at all is given back as its bytes.
 pub(crate) fn read_envelope(properties: &BasicProperties, body: Bytes) -> Result<Envelope, Bytes> {
-    let empty = FieldTable::default();
-    let headers = properties.headers().as_ref().unwrap_or(&empty).inner();
-    let number = |name: &str| headers.get(name).and_then(whole);
-    let text = |name: &str| headers.get(name).and_then(|value| Some(value.as_long_string()?.to_string()));
+    let headers = Read::of(properties);
     let update_id = properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok());
     let update_id = update_id.filter(|id| *id <= i64::MAX as u64);
     if let (Some(update_id), Some(kind), Some(received)) =
-        (update_id, text("tgw-kind"), number("tgw-received"))
+        (update_id, headers.text("tgw-kind"), headers.number("tgw-received"))
     {
         return Ok(Envelope {
             update_id,
-            bot: number("tgw-bot").map(|bot| bot as u64),
+            bot: headers.number("tgw-bot").map(|bot| bot as u64),
             kind,
-            lane: number("tgw-lane"),
+            lane: headers.number("tgw-lane"),
             received_ms: received as u64,
-            replay: number("tgw-replay").unwrap_or(0) as u32,
-            traceparent: text("traceparent"),
+            replay: headers.number("tgw-replay").unwrap_or(0) as u32,
+            replayed: headers.replayed(),
+            traceparent: headers.text("traceparent"),
             body,
         });
     }
@@ -111,6 +140,8 @@ pub(crate) fn letter_properties(letter: &Letter) -> BasicProperties {
         .number("tgw-first-failed", Some(letter.first_failed_ms as i64))
         .number("tgw-last-failed", Some(letter.last_failed_ms as i64))
         .number("tgw-replays", Some(i64::from(letter.replays)))
+        .number("tgw-replayed-at", letter.replayed.as_ref().map(|replayed| replayed.at_ms as i64))
+        .text("tgw-replayed-by", letter.replayed.as_ref().map(|replayed| replayed.by.as_str()))
         .number("tgw-update-bytes", Some(letter.body.len() as i64))
         .text("traceparent", letter.traceparent.as_deref());
     BasicProperties::default()
@@ -129,6 +160,60 @@ pub(crate) fn letter_body(letter: &Letter) -> Bytes {
     }
 }
 
+/// A letter as it was buried. What somebody put into the queue by hand, or the broker itself (facts R16), is a letter
+/// too: poison where the bytes are an update, else malformed.
+pub(crate) fn read_letter(properties: &BasicProperties, mut body: Bytes) -> Letter {
+    let headers = Read::of(properties);
+    let reason = headers.text("tgw-reason").and_then(|word| Reason::of(&word));
+    let Some(reason) = reason else { return not_ours(&headers, body) };
+    let update_bytes = headers.number("tgw-update-bytes").and_then(|length| usize::try_from(length).ok());
+    let update = body.split_to(update_bytes.unwrap_or(body.len()).min(body.len()));
+    let count = |name| headers.number(name).unwrap_or(0) as u32;
+    let time = |name| headers.number(name).unwrap_or(0) as u64;
+    Letter {
+        reason,
+        error: headers.text("tgw-error").unwrap_or_default(),
+        update_id: headers.number("tgw-update-id").map(|id| id as u64),
+        bot: headers.number("tgw-bot").map(|bot| bot as u64),
+        kind: headers.text("tgw-kind").unwrap_or_default(),
+        lane: headers.number("tgw-lane"),
+        chat_id: headers.number("tgw-chat"),
+        user_id: headers.number("tgw-user"),
+        route: headers.text("tgw-route"),
+        service: headers.text("tgw-service"),
+        attempts: count("tgw-attempts"),
+        received_ms: time("tgw-received"),
+        first_failed_ms: time("tgw-first-failed"),
+        last_failed_ms: time("tgw-last-failed"),
+        replays: count("tgw-replays"),
+        replayed: headers.replayed(),
+        traceparent: headers.text("traceparent"),
+        body: update,
+        rest: (!body.is_empty()).then_some(body),
+    }
+}
+
+fn not_ours(headers: &Read<'_>, body: Bytes) -> Letter {
+    let (bot, traceparent) = (headers.number("tgw-bot").map(|bot| bot as u64), headers.text("traceparent"));
+    let by_broker = headers.text("x-first-death-reason");
+    let error = by_broker.map_or_else(
+        || "put there by somebody else".to_owned(),
+        |why| format!("the broker gave it up: {why}"),
+    );
+    let letter = Letter::malformed(error, bot, traceparent, body);
+    match update::peek(&letter.body) {
+        Ok(peek) => Letter {
+            reason: Reason::Poison,
+            update_id: Some(peek.update_id),
+            kind: peek.kind,
+            lane: peek.lane,
+            chat_id: peek.lane,
+            ..letter
+        },
+        Err(_) => letter,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +226,7 @@ mod tests {
             lane: Some(-5),
             received_ms: 1_700_000_000_123,
             replay: 3,
+            replayed: Some(Replayed { at_ms: 1_700_000_000_456, by: "ann@host".into(), first_failed_ms: 7 }),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
             body: Bytes::from_static(b"{\"update_id\":9}"),
         }
@@ -152,6 +238,38 @@ mod tests {
             let sent = envelope(update_id);
             assert_eq!(read_envelope(&envelope_properties(&sent), sent.body.clone()), Ok(sent));
         }
+    }
+
+    #[test]
+    fn a_letter_comes_out_as_it_went_in() {
+        let buried = envelope(9);
+        let bare = Letter::malformed("no update".into(), None, None, "nonsense".into());
+        let letter = Letter {
+            reason: Reason::Telegram,
+            update_id: Some(9),
+            lane: Some(-5),
+            chat_id: Some(-5),
+            user_id: Some(5),
+            route: Some("text".into()),
+            attempts: 2,
+            first_failed_ms: 7,
+            replays: 3,
+            replayed: buried.replayed,
+            body: buried.body,
+            rest: Some("the rest".into()),
+            ..bare.clone()
+        };
+        for letter in [letter, bare] {
+            assert_eq!(read_letter(&letter_properties(&letter), letter_body(&letter)), letter);
+        }
+    }
+
+    #[test]
+    fn a_letter_that_is_not_ours_is_one_all_the_same() {
+        let read = |body: &'static str| read_letter(&BasicProperties::default(), body.into());
+        let update = read("{\"update_id\":9,\"message\":{\"chat\":{\"id\":4}}}");
+        assert_eq!((update.reason, update.update_id, update.lane), (Reason::Poison, Some(9), Some(4)));
+        assert_eq!(read("nonsense").reason, Reason::Malformed);
     }
 
     #[test]
