@@ -1,6 +1,7 @@
 //! `tgw`: the whole gateway in one process, and a demo of it.
 
 mod check;
+mod dead;
 mod demo;
 mod output;
 mod route;
@@ -27,6 +28,9 @@ fn main() -> ExitCode {
         }
         Some(("route", flags)) => {
             program::run(flags, |values, _| async move { route::route(&values, flags) })
+        }
+        Some(("dead", flags)) => {
+            program::command(dead::flags(flags), |values, stop| dead::dead(values, flags, stop))
         }
         Some((_, flags)) => program::run(flags, run::run),
         // clap has asked for one.
@@ -58,5 +62,6 @@ fn command() -> Command {
         .subcommand(with_flags(run, Taker::Both))
         .subcommand(with_some_flags(demonstrate, &demo::FLAGS))
         .subcommand(with_flags(check, Taker::Both))
+        .subcommand(dead::command())
         .subcommand(with_some_flags(route, &["ROUTES_FILE", "LOG_LEVEL", "LOG_FORMAT"]))
 }

@@ -48,6 +48,13 @@ impl ProcessBuilder {
         all.iter().fold(self, |builder, (name, value)| builder.env(name, value))
     }
 
+    /// Another program with the same settings.
+    #[must_use]
+    pub fn command(&self, binary: &str, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self { binary: binary.to_owned(), arguments, env: self.env.clone() }
+    }
+
     /// Starts it, and does not wait for anything.
     #[must_use]
     pub fn start(self) -> Process {

@@ -122,6 +122,14 @@ impl World {
         self.worker_plan = self.worker_plan.take().map(|plan| plan.env(name, &value));
     }
 
+    /// An operator's command with this deployment's settings, on the machine where it runs.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> ProcessBuilder {
+        let plan = self.worker_plan.as_ref().unwrap_or(&self.ingress_plan);
+        let command = plan.command("tgw", arguments);
+        if self.is_embedded() { command.env("DATA_DIR", self.ingress.data_dir().display()) } else { command }
+    }
+
     /// A metric of the deployment: the sum over its processes.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let mut sum = self.ingress.metrics().await.sum(name, labels);

@@ -2,11 +2,12 @@
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use redb::ReadableTable as _;
 
-use super::{LETTERS, Letter, Queue};
+use super::partition::Partition;
+use super::{LETTERS, Letter, Queue, UPDATES};
 use crate::database::DatabaseError;
 use crate::queue::record;
 
@@ -46,6 +47,40 @@ impl Letters {
         reading.await
     }
 
+    /// Puts these back into their partitions, under the next replay's number, and removes them, in one transaction.
+    /// Tells how many there were; what holds no update stays.
+    pub async fn replay(&self, places: Vec<u64>, by: String) -> Result<u64, DatabaseError> {
+        let (queue, after) = (Arc::clone(&self.0), Arc::clone(&self.0));
+        let replaying = self.0.database.write_then(
+            move |txn| {
+                let (mut letters, mut updates) = (txn.open_table(LETTERS)?, txn.open_table(UPDATES)?);
+                let mut published = Vec::new();
+                for place in &places {
+                    let record = letters.get(place)?.map(|record| Bytes::copy_from_slice(record.value()));
+                    let again = record.and_then(record::to_letter).and_then(|letter| letter.again(&by));
+                    let Some(envelope) = again else { continue };
+                    let number = envelope.partition(queue.count());
+                    let sequence = queue.partition(number).map_or(0, Partition::take_sequence);
+                    let record = record::of_update(&envelope)
+                        .map_err(|error| redb::Error::Corrupted(error.to_string()))?;
+                    updates.insert((number, sequence), record.as_slice())?;
+                    letters.remove(place)?;
+                    published.push((number, sequence));
+                }
+                Ok(published)
+            },
+            move |published| {
+                for (number, sequence) in published {
+                    if let Some(partition) = after.partition(*number) {
+                        partition.published(*sequence);
+                    }
+                }
+                after.fewer_letters(published.len() as u64);
+            },
+        );
+        Ok(replaying.await?.len() as u64)
+    }
+
     /// Removes these, all at once; tells how many were there.
     pub async fn remove(&self, places: Vec<u64>) -> Result<u64, DatabaseError> {
         let queue = Arc::clone(&self.0);
@@ -59,8 +94,7 @@ impl Letters {
                 Ok(removed)
             },
             move |removed| {
-                let down = |n: u64| Some(n.saturating_sub(*removed));
-                queue.letters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, down).ok();
+                queue.fewer_letters(*removed);
             },
         );
         removing.await

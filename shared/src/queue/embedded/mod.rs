@@ -21,7 +21,7 @@ use crate::database::{Database, DatabaseError, Kind, Salvage};
 use partition::Partition;
 
 pub use claim::{Hold, Receipt};
-pub use letters::Letters;
+pub use letters::{Buried, Letters};
 
 /// (partition, sequence) → an update's record. A sequence is never used twice while the file is open.
 const UPDATES: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("queue-updates");
@@ -190,6 +190,11 @@ impl Consumer {
 impl Queue {
     fn count(&self) -> u16 {
         self.partitions.len() as u16
+    }
+
+    fn fewer_letters(&self, removed: u64) {
+        let down = |letters: u64| Some(letters.saturating_sub(removed));
+        self.letters.fetch_update(Ordering::Relaxed, Ordering::Relaxed, down).ok();
     }
 
     fn partition(&self, number: u16) -> Option<&Partition> {

@@ -6,6 +6,7 @@
 
 mod connection;
 mod consumer;
+mod dead;
 mod depth;
 mod fanout;
 mod forwarder;
@@ -18,6 +19,7 @@ pub(crate) mod wire;
 use std::sync::Arc;
 
 pub use consumer::Consumer;
+pub use dead::{DeadError, DeadLetters, Place};
 pub use fanout::{Fanout, Generation, Heard, Hearing};
 pub use forwarder::{Hold, Receipt};
 pub use publisher::{Publisher, Publishing};

@@ -46,6 +46,11 @@ impl Settings {
         format!("{}.lease.{partition}", self.prefix)
     }
 
+    /// Whoever holds it has the dead letters to himself.
+    pub(super) fn dead_lock(&self) -> String {
+        format!("{}.dead.lock", self.prefix)
+    }
+
     fn marker(&self) -> String {
         format!("{}.partitions", self.prefix)
     }
@@ -111,7 +116,7 @@ async fn declare_quorum(channel: &Channel, queue: String) -> Result<(), lapin::E
 /// An exchange that nobody publishes to, whose alternate names the number: whoever declares it with another one is
 /// refused, and that is how a part whose PARTITIONS disagrees finds out. No queue, since in a cluster each node has
 /// the exchanges, and a queue may have to wait for a node that is down, and everybody with it (facts R15).
-async fn declare_marker(channel: &Channel, settings: &Settings) -> Result<(), TopologyError> {
+pub(super) async fn declare_marker(channel: &Channel, settings: &Settings) -> Result<(), TopologyError> {
     let mut arguments = FieldTable::default();
     let alternate = format!("{}.{}", settings.marker(), settings.partitions);
     arguments.insert("alternate-exchange".into(), AMQPValue::LongString(alternate.into()));

@@ -1,0 +1,122 @@
+//! Letters as lines of JSON: to keep them, to look at them with other tools, to bury them again.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use shared::program::Failure;
+use shared::queue::Letter;
+use tokio_util::sync::CancellationToken;
+
+use super::entry::Entry;
+use super::source::Source;
+
+/// A line. The bytes are base64, since an update need not be what JSON can carry.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    id: String,
+    #[serde(flatten)]
+    letter: Letter,
+    update_base64: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rest_base64: Option<String>,
+}
+
+impl Line {
+    fn of(entry: &Entry, letter: Letter) -> Self {
+        let rest_base64 = letter.rest.as_ref().map(|rest| BASE64.encode(rest));
+        Self { id: entry.id.clone(), update_base64: BASE64.encode(&letter.body), rest_base64, letter }
+    }
+
+    fn letter(self) -> Result<Letter, base64::DecodeError> {
+        let body = Bytes::from(BASE64.decode(self.update_base64)?);
+        let rest = self.rest_base64.map(|rest| BASE64.decode(rest)).transpose()?.map(Bytes::from);
+        Ok(Letter { body, rest, ..self.letter })
+    }
+}
+
+pub async fn export(source: &Source, entries: &[Entry], out: Option<&str>) -> Result<usize, Failure> {
+    let failed = |error: std::io::Error| Failure::Failed(format!("the letters can't be written: {error}"));
+    let mut out: Box<dyn Write> = match out {
+        None => Box::new(std::io::stdout()),
+        Some(name) => {
+            let created = File::options().write(true).create_new(true).mode(0o600).open(name);
+            Box::new(
+                created
+                    .map_err(|error| Failure::Refused(format!("--out {name:?} can't be made: {error}")))?,
+            )
+        }
+    };
+    for entry in entries {
+        let line = Line::of(entry, source.letter(entry).await?);
+        let line = serde_json::to_string(&line).map_err(|error| Failure::Failed(error.to_string()))?;
+        writeln!(out, "{line}").map_err(failed)?;
+    }
+    out.flush().map_err(failed)?;
+    Ok(entries.len())
+}
+
+/// What export wrote, all of which has been read once: nothing is buried of a file that is wrong somewhere.
+pub struct Archive {
+    file: File,
+    letters: usize,
+}
+
+impl Archive {
+    pub fn open(name: &str) -> Result<Self, Failure> {
+        let unreadable = |error: std::io::Error| Failure::Refused(format!("{name} can't be read: {error}"));
+        let mut file = if name == "-" {
+            let mut copy = tempfile::tempfile().map_err(unreadable)?;
+            std::io::copy(&mut std::io::stdin().lock(), &mut copy).map_err(unreadable)?;
+            copy
+        } else {
+            File::open(name).map_err(unreadable)?
+        };
+        file.rewind().map_err(unreadable)?;
+        let mut archive = Self { file, letters: 0 };
+        let count = archive.letters()?.try_fold(0, |count, letter| letter.map(|_| count + 1))?;
+        archive.letters = count;
+        Ok(archive)
+    }
+
+    fn letters(&self) -> Result<impl Iterator<Item = Result<Letter, Failure>> + use<>, Failure> {
+        let unreadable = |error: std::io::Error| Failure::Failed(format!("the file can't be read: {error}"));
+        let mut file = self.file.try_clone().map_err(unreadable)?;
+        file.rewind().map_err(unreadable)?;
+        let lines = BufReader::new(file).lines().enumerate();
+        let lines = lines.filter(|(_, line)| !line.as_ref().is_ok_and(|line| line.trim().is_empty()));
+        Ok(lines.map(move |(at, line)| {
+            let wrong = |error: String| Failure::Refused(format!("line {} is no letter: {error}", at + 1));
+            let line: Line =
+                serde_json::from_str(&line.map_err(unreadable)?).map_err(|error| wrong(error.to_string()))?;
+            line.letter().map_err(|error| wrong(error.to_string()))
+        }))
+    }
+
+    /// How many are buried, of how many.
+    pub async fn import(
+        &self,
+        source: &mut Source,
+        stop: &CancellationToken,
+    ) -> Result<(usize, usize), Failure> {
+        let publisher = source.importer().await?;
+        let mut imported = 0;
+        for letter in self.letters()? {
+            if stop.is_cancelled() {
+                break;
+            }
+            publisher.bury(&letter?).await.map_err(|error| {
+                Failure::Failed(format!(
+                    "{error}; {imported} of {} are buried, and burying them again makes no second one",
+                    self.letters
+                ))
+            })?;
+            imported += 1;
+        }
+        Ok((imported, self.letters))
+    }
+}

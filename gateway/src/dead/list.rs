@@ -1,0 +1,75 @@
+//! The list of letters: a table for people, an array for machines.
+
+use shared::clock;
+use shared::program::Failure;
+
+use super::entry::Entry;
+use crate::output::{Output, say};
+
+const HEADS: [&str; 9] = ["ID", "REASON", "KIND", "CHAT", "ROUTE", "SERVICE", "TRIES", "REPLAYS", "DIED"];
+
+pub fn print(entries: &[Entry], output: Output) -> Result<(), Failure> {
+    if output == Output::Json {
+        let views: Vec<_> = entries.iter().map(Entry::view).collect();
+        return say(&serde_json::to_string(&views).unwrap_or_default());
+    }
+    if entries.is_empty() {
+        return say("no dead letters");
+    }
+    table(entries, clock::now_ms()).iter().try_for_each(|line| say(line))
+}
+
+fn table(entries: &[Entry], now_ms: u64) -> Vec<String> {
+    let rows: Vec<[String; 9]> = entries.iter().map(|entry| row(entry, now_ms)).collect();
+    let widths: Vec<usize> = (0..HEADS.len())
+        .map(|column| {
+            rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(HEADS[column].len())
+        })
+        .collect();
+    let line = |cells: &[String; 9], error: &str| {
+        let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  "));
+        format!("{}{error}", cells.collect::<String>())
+    };
+    let head = line(&HEADS.map(str::to_owned), "ERROR");
+    let lines = rows.iter().zip(entries).map(|(row, entry)| line(row, &entry.letter.error));
+    std::iter::once(head).chain(lines).collect()
+}
+
+fn row(entry: &Entry, now_ms: u64) -> [String; 9] {
+    let letter = &entry.letter;
+    let or_dash =
+        |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
+    [
+        entry.id.clone(),
+        letter.reason.to_string(),
+        or_dash(Some(letter.kind.clone())),
+        or_dash(letter.chat_id.map(|id| id.to_string())),
+        or_dash(letter.route.clone()),
+        or_dash(letter.service.clone()),
+        letter.attempts.to_string(),
+        letter.replays.to_string(),
+        format!("{} ago", ago(now_ms.saturating_sub(letter.last_failed_ms) / 1000)),
+    ]
+}
+
+/// Seconds in the largest two units.
+pub fn ago(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m {}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ago;
+
+    #[test]
+    fn a_time_ago_is_two_units() {
+        let told = [5, 65, 7_380, 93_600].map(ago);
+        assert_eq!(told, ["5s", "1m 5s", "2h 3m", "1d 2h"]);
+    }
+}

@@ -1,0 +1,300 @@
+//! `tgw dead`: what failed, and what becomes of it (contract 8).
+//!
+//! Letters lie on RabbitMQ or in the embedded queue's file; `source` is the one door to both. Each command reads all
+//! letters' heads, chooses by `filter`, and gives back what it did not take.
+
+mod archive;
+mod embedded;
+mod entry;
+mod filter;
+mod list;
+mod rabbit;
+mod replay;
+mod show;
+mod source;
+mod spill;
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use shared::program::{Failure, Stopped};
+use shared::settings::{Values, with_some_flags};
+use tokio_util::sync::CancellationToken;
+
+use crate::output::{Output, say};
+use entry::Entry;
+use filter::Filter;
+use replay::Rate;
+use source::Source;
+
+const SETTINGS: [&str; 9] = [
+    "AMQP_URL",
+    "AMQP_PREFIX",
+    "PARTITIONS",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_URL",
+    "DATA_DIR",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+];
+
+pub fn command() -> Command {
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    let with_common = |command: Command| {
+        let wait = flag("wait", "Wait while another tool has the dead letters in hand");
+        with_some_flags(command.arg(Output::flag()).arg(wait), &SETTINGS)
+    };
+    let all = || flag("all", "All letters: without this or a condition nothing is done");
+    let list = Command::new("list").about("Lists the dead letters; takes none and wears none out").arg(
+        Arg::new("watch")
+            .long("watch")
+            .value_name("SECONDS")
+            .num_args(0..=1)
+            .default_missing_value("5")
+            .value_parser(clap::value_parser!(u64).range(1..=3600))
+            .help("List them again every so many seconds, 5 if not said, until Ctrl-C"),
+    );
+    let show = Command::new("show")
+        .about("Shows letters whole: all they carry, the update, what is still to be sent")
+        .arg(Arg::new("ids").required(true).num_args(1..).value_name("ID").help("The letters' ids"))
+        .arg(flag("show-text", "Show what people wrote and their names too, not just how long that is"));
+    let replay = Command::new("replay")
+        .about("Puts letters back into their queues: a new run of each update")
+        .arg(all())
+        .arg(flag("dry-run", "Tell what would be replayed, and replay nothing"))
+        .arg(
+            Arg::new("rate")
+                .long("rate")
+                .value_name("N/s")
+                .value_parser(Rate::parse)
+                .help("No faster than this: 50/s, 20/m"),
+        )
+        .arg(
+            Arg::new("by")
+                .long("by")
+                .value_name("NAME")
+                .help("Who replays, for the letter of one that dies again [default: user@host]"),
+        );
+    let discard =
+        Command::new("discard").about("Removes letters for ever").arg(all()).arg(flag("yes", "Do not ask"));
+    let export =
+        Command::new("export").about("Writes letters with their updates as lines of JSON; takes none").arg(
+            Arg::new("out")
+                .long("out")
+                .value_name("FILE")
+                .help("A new file, readable to its owner only [default: stdout]"),
+        );
+    let import = Command::new("import")
+        .about("Buries letters that were exported; one that is there already stays one")
+        .arg(Arg::new("file").required(true).value_name("FILE").help("What export wrote, or - for stdin"));
+    let filtered = |command: Command| with_common(command).args(filter::arguments());
+    Command::new("dead")
+        .about("The dead letters: what failed, why, and what becomes of it")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(filtered(list))
+        .subcommand(with_common(show))
+        .subcommand(filtered(replay))
+        .subcommand(filtered(discard))
+        .subcommand(filtered(export))
+        .subcommand(with_common(import))
+}
+
+/// The flags of the subcommand, which are what the settings are read from.
+pub fn flags(dead: &ArgMatches) -> &ArgMatches {
+    dead.subcommand().map_or(dead, |(_, flags)| flags)
+}
+
+pub async fn dead(values: Values, dead: &ArgMatches, stop: CancellationToken) -> Result<Stopped, Failure> {
+    let Some((name, flags)) = dead.subcommand() else { return Ok(Stopped::Clean) };
+    let mut call = Call { values, flags, stop };
+    match name {
+        "list" => call.list().await,
+        "show" => call.show().await,
+        "replay" => call.replay().await,
+        "discard" => call.discard().await,
+        "export" => call.export().await,
+        _ => call.import().await,
+    }
+}
+
+/// One call of a command.
+struct Call<'a> {
+    values: Values,
+    flags: &'a ArgMatches,
+    stop: CancellationToken,
+}
+
+impl Call<'_> {
+    async fn open(&self) -> Result<Source, Failure> {
+        let opening = Source::open(&self.values, self.flags.get_flag("wait"));
+        match self.stop.run_until_cancelled(opening).await {
+            Some(opened) => opened,
+            None => Err(Failure::Failed("stopped before the dead letters could be had".to_owned())),
+        }
+    }
+
+    /// `work` with all letters in hand, which go back however it ends.
+    async fn with_letters<T>(
+        &self,
+        keep: impl Fn(&Entry) -> bool,
+        work: impl AsyncFnOnce(&mut Source, Vec<Entry>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut source = self.open().await?;
+        let worked = match source.read(keep).await {
+            Ok(entries) => work(&mut source, entries).await,
+            Err(failure) => Err(failure),
+        };
+        let closed = source.close().await;
+        let worked = worked?;
+        closed.map(|()| worked)
+    }
+
+    async fn list(&mut self) -> Result<Stopped, Failure> {
+        let filter = Filter::read(self.flags)?;
+        let output = Output::of(self.flags);
+        let watch = self.flags.get_one::<u64>("watch").copied().map(Duration::from_secs);
+        loop {
+            let read = self.with_letters(|_| false, async |_, entries| Ok(filter.choose(entries)));
+            let entries = read.await?;
+            if watch.is_some() && output == Output::Words && std::io::stdout().is_terminal() {
+                // Clears the screen.
+                say("\u{1b}[2J\u{1b}[H")?;
+            }
+            list::print(&entries, output)?;
+            let Some(pause) = watch else { return Ok(Stopped::Clean) };
+            if self.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return Ok(Stopped::Clean);
+            }
+        }
+    }
+
+    async fn show(&mut self) -> Result<Stopped, Failure> {
+        let ids: Vec<String> = self.flags.get_many("ids").into_iter().flatten().cloned().collect();
+        let how = show::How { output: Output::of(self.flags), text: self.flags.get_flag("show-text") };
+        let filter = Filter::of_ids(ids.clone());
+        let found = self.with_letters(
+            |entry| filter.fits(entry),
+            async |source, entries| {
+                let entries = filter.choose(entries);
+                let mut letters = Vec::with_capacity(entries.len());
+                for entry in &entries {
+                    letters.push((entry.clone(), source.letter(entry).await?));
+                }
+                show::print(&letters, how)?;
+                Ok(entries)
+            },
+        );
+        let found = found.await?;
+        let missing: Vec<_> = ids.iter().filter(|id| !found.iter().any(|entry| entry.id == **id)).collect();
+        match (missing.first(), found.is_empty()) {
+            (None, _) => Ok(Stopped::Clean),
+            (Some(id), true) => Err(Failure::Failed(format!("there is no dead letter {id}"))),
+            (Some(_), false) => {
+                missing.iter().for_each(|id| note(&format!("there is no dead letter {id}")));
+                Ok(Stopped::Partly)
+            }
+        }
+    }
+
+    async fn replay(&mut self) -> Result<Stopped, Failure> {
+        let filter = self.chosen("replay")?;
+        let plan = replay::Plan::read(self.flags);
+        let (stop, values) = (&self.stop, &self.values);
+        if plan.dry_run {
+            let read = self.with_letters(|_| false, async |_, entries| Ok(filter.choose(entries)));
+            return replay::dry_run(&read.await?, &plan);
+        }
+        let replaying = self.with_letters(
+            |entry| filter.fits(entry),
+            async |source, entries| replay::replay(source, values, filter.choose(entries), &plan, stop).await,
+        );
+        replaying.await
+    }
+
+    async fn discard(&mut self) -> Result<Stopped, Failure> {
+        let filter = self.chosen("discard")?;
+        let (sure, output) = (self.flags.get_flag("yes"), Output::of(self.flags));
+        let discarded = self.with_letters(
+            |_| false,
+            async |source, entries| {
+                let entries = filter.choose(entries);
+                if entries.is_empty() || sure || agrees(entries.len()).await? {
+                    source.remove(&entries).await?;
+                    Ok(Some(entries.len()))
+                } else {
+                    Ok(None)
+                }
+            },
+        );
+        let discarded = discarded.await?;
+        if output == Output::Json {
+            say(&serde_json::json!({ "discarded": discarded.unwrap_or(0) }).to_string())?;
+        } else {
+            say(&discarded.map_or("nothing was discarded".to_owned(), |count| format!("discarded: {count}")))?;
+        }
+        Ok(if discarded.is_some() { Stopped::Clean } else { Stopped::TimeRanOut })
+    }
+
+    async fn export(&mut self) -> Result<Stopped, Failure> {
+        let filter = Filter::read(self.flags)?;
+        let out = self.flags.get_one::<String>("out");
+        let exported = self.with_letters(
+            |entry| filter.fits(entry),
+            async |source, entries| {
+                archive::export(source, &filter.choose(entries), out.map(String::as_str)).await
+            },
+        );
+        let exported = exported.await?;
+        note(&format!("exported: {exported}"));
+        Ok(Stopped::Clean)
+    }
+
+    async fn import(&mut self) -> Result<Stopped, Failure> {
+        let file = self.flags.get_one::<String>("file").map_or("-", String::as_str);
+        let archive = archive::Archive::open(file)?;
+        let mut source = self.open().await?;
+        let imported = archive.import(&mut source, &self.stop).await;
+        source.close().await?;
+        let (imported, all) = imported?;
+        match Output::of(self.flags) {
+            Output::Json => say(&serde_json::json!({ "imported": imported, "of": all }).to_string())?,
+            Output::Words => say(&format!("imported: {imported} of {all}"))?,
+        }
+        Ok(if imported == all { Stopped::Clean } else { Stopped::Partly })
+    }
+
+    /// The filter of a command that changes something: nobody shall hit all by leaving it out.
+    fn chosen(&self, verb: &str) -> Result<Filter, Failure> {
+        if !self.flags.get_flag("all") && !Filter::is_given(self.flags) {
+            return Err(Failure::Refused(format!(
+                "say which letters to {verb} (such as --reason, --chat, --id), or --all"
+            )));
+        }
+        Filter::read(self.flags)
+    }
+}
+
+/// Asks at the terminal. Where there is none nobody can agree.
+async fn agrees(count: usize) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::Refused(format!("say --yes to discard {count} letters without being asked")));
+    }
+    let asking = tokio::task::spawn_blocking(move || {
+        note(&format!("discard {count} letters for ever? [y/N]"));
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = asking.await.map_err(|error| Failure::Failed(error.to_string()))?;
+    Ok(answer.is_ok_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes")))
+}
+
+/// A line of words, on stderr.
+fn note(line: &str) {
+    // Nobody may be left to read it.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,224 @@
+//! The dead letters on RabbitMQ.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use shared::program::Failure;
+use shared::queue::rabbitmq::{self, DeadError, DeadLetters};
+use shared::queue::{Envelope, Letter, PublishError, Publisher};
+use shared::readiness::Readiness;
+use shared::settings::{Problems, Values};
+use shared::store::{Store, StoreError, UpdateKey, redis};
+
+use super::entry::{Entry, Place};
+use super::spill::Spill;
+
+/// How long letters stay in hand at most before they are given back and taken anew: a third of the time after which
+/// the broker takes them away (facts R14).
+const ROUND: Duration = Duration::from_secs(600);
+
+/// How long the broker may take to let us publish.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How often a lock that somebody else has is tried again, with `--wait`.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// The claim's owner for what a replay writes before any worker has it.
+const WRITER: &str = "tgw dead";
+
+pub struct Rabbit {
+    dead: DeadLetters,
+    settings: rabbitmq::Settings,
+    spill: Spill,
+    taken: Instant,
+    /// What a replay needs beside the letters.
+    replay: Option<Replay>,
+}
+
+struct Replay {
+    publisher: Publisher,
+    store: Store,
+}
+
+impl Rabbit {
+    /// None where the deployment has no queue of dead letters yet.
+    pub async fn open(values: &Values, wait: bool) -> Result<Option<Self>, Failure> {
+        let settings = rabbitmq::Settings::read(values).map_err(Problems::from)?;
+        loop {
+            let dead = match DeadLetters::hold(&settings).await {
+                Err(DeadError::Held) if wait => {
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+                Err(DeadError::Missing(_)) => return Ok(None),
+                held => held.map_err(failed)?,
+            };
+            let spill = Spill::new()?;
+            return Ok(Some(Self { dead, settings, spill, taken: Instant::now(), replay: None }));
+        }
+    }
+
+    /// Reads all; keeps the bytes of those that `keep` wants.
+    pub async fn read(&mut self, keep: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, Failure> {
+        let (mut entries, mut trouble) = (HashMap::<String, Entry>::new(), None);
+        let Self { dead, spill, .. } = self;
+        let reading = dead.read(|place, id, letter| {
+            let place = Place::RabbitMq(place);
+            if let Some(entry) = entries.get_mut(&id) {
+                entry.places.push(place);
+                return;
+            }
+            let mut entry = Entry::new(id.clone(), letter.clone(), place);
+            if keep(&entry) {
+                match spill.keep(&letter) {
+                    Ok(kept) => entry.kept = Some(kept),
+                    Err(failure) => trouble = Some(failure),
+                }
+            }
+            entries.insert(id, entry);
+        });
+        reading.await.map_err(failed)?;
+        self.spill.flush()?;
+        match trouble {
+            Some(failure) => Err(failure),
+            None => Ok(entries.into_values().collect()),
+        }
+    }
+
+    pub fn letter(&self, entry: &Entry) -> Result<Letter, Failure> {
+        self.spill.letter(entry)
+    }
+
+    /// Whether they were in hand for so long that the broker may soon take them away.
+    pub fn is_old(&self) -> bool {
+        self.taken.elapsed() >= ROUND
+    }
+
+    /// Gives back what is left, and takes it anew.
+    pub async fn read_again(&mut self, keep: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, Failure> {
+        self.dead.put_back().await.map_err(failed)?;
+        self.spill.clear()?;
+        self.taken = Instant::now();
+        self.read(keep).await
+    }
+
+    /// Finds out whether a replay can be done: the partitions agree, Redis answers, the broker takes something.
+    pub async fn prepare_replay(&mut self, values: &Values) -> Result<(), Failure> {
+        self.dead.check_partitions().await.map_err(failed)?;
+        let readiness = Readiness::default();
+        let settings = redis::Settings::read(values).map_err(Problems::from)?;
+        let store = redis::Store::open(settings, readiness.clone());
+        let store =
+            Store::Redis(store.map_err(|error| Failure::Refused(format!("Redis can't be used: {error}")))?);
+        if store.ping().await.is_err() {
+            return Err(Failure::Failed(
+                "Redis is away: nobody could tell what was replayed before, so nothing is".to_owned(),
+            ));
+        }
+        self.replay = Some(Replay { publisher: self.publisher(readiness).await?, store });
+        Ok(())
+    }
+
+    async fn publisher(&self, readiness: Readiness) -> Result<Publisher, Failure> {
+        let publisher = rabbitmq::publisher(self.settings.clone(), readiness, "dead");
+        let mut link = publisher.link();
+        let up = link.wait_for(|link| *link == rabbitmq::Link::Up);
+        match tokio::time::timeout(CONNECT, up).await {
+            Ok(Ok(_)) => Ok(Publisher::RabbitMq(publisher.clone())),
+            _ => Err(Failure::Failed(format!("the broker takes nothing within {CONNECT:?}"))),
+        }
+    }
+
+    /// Publishes these once more, in order, and removes those whose publish was confirmed. Tells how many from the
+    /// front on are back in their queues, and what stopped the next one.
+    pub async fn replay(&mut self, batch: &[Entry], by: &str) -> Result<(usize, Option<String>), Failure> {
+        let Some(Replay { publisher, store }) = &self.replay else {
+            return Err(Failure::Failed("the replay was not prepared".to_owned()));
+        };
+        let mut publishing = Vec::with_capacity(batch.len());
+        let mut stopped = None;
+        for entry in batch {
+            let letter = self.spill.letter(entry)?;
+            let Some(envelope) = letter.again(by) else { continue };
+            if let Some(rest) = &letter.rest
+                && let Err(error) = keep_rest(store, &letter, &envelope, rest).await
+            {
+                stopped = Some(error.to_string());
+                break;
+            }
+            publishing.push((entry, publisher.begin(&envelope)));
+        }
+        let mut confirmed = Vec::with_capacity(publishing.len());
+        for (entry, publishing) in publishing {
+            // What comes behind one that failed may have been published too: its letter stays, and runs once.
+            match publishing.await {
+                Ok(()) if stopped.is_none() => confirmed.push(entry),
+                Ok(()) => {}
+                Err(error) => stopped = Some(in_words(&error)),
+            }
+        }
+        for entry in &confirmed {
+            self.remove(entry).await?;
+        }
+        Ok((confirmed.len(), stopped))
+    }
+
+    pub async fn remove(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let places: Vec<_> = entry
+            .places
+            .iter()
+            .filter_map(|place| match place {
+                Place::RabbitMq(place) => Some(*place),
+                Place::Embedded(_) => None,
+            })
+            .collect();
+        self.dead.remove(&places).await.map_err(failed)
+    }
+
+    /// Buries letters that were exported.
+    pub async fn importer(&self) -> Result<Publisher, Failure> {
+        self.publisher(Readiness::default()).await
+    }
+
+    pub async fn close(self) -> Result<(), Failure> {
+        self.dead.close().await.map_err(failed)
+    }
+}
+
+/// What is still to send is the replay's answer: where it lies before the update comes, no service is asked.
+async fn keep_rest(
+    store: &Store,
+    letter: &Letter,
+    envelope: &Envelope,
+    rest: &Bytes,
+) -> Result<(), StoreError> {
+    let key = UpdateKey {
+        bot: envelope.bot.unwrap_or_default(),
+        update_id: envelope.update_id,
+        replay: envelope.replay,
+        owner: letter.user_id.or(letter.chat_id).unwrap_or(0),
+    };
+    match store.plan(&key, WRITER, rest, None).await {
+        // A worker has it already: this replay was broken off before, behind the publish.
+        Ok(()) | Err(StoreError::Fenced) => Ok(()),
+        Err(away) => Err(away),
+    }
+}
+
+fn in_words(error: &PublishError) -> String {
+    error.to_string()
+}
+
+fn failed(error: DeadError) -> Failure {
+    match error {
+        DeadError::Held => Failure::Failed(format!("{error}: try again when it has ended, or say --wait")),
+        DeadError::Partitions(number) => Failure::Refused(format!(
+            "the broker's queues were made for {number} partitions: set PARTITIONS to that"
+        )),
+        DeadError::Missing(queue) => {
+            Failure::Failed(format!("there is no queue {queue}: is AMQP_PREFIX right?"))
+        }
+        other => Failure::Failed(other.to_string()),
+    }
+}

@@ -1,0 +1,255 @@
+//! The dead letters in one tool's hands: all are read unacked, the chosen ones are acked, the rest goes back.
+//!
+//! A queue can't be filtered, and getting and putting back wears a letter out at its delivery limit (facts R8), so
+//! everything is taken on channels of a known capacity (facts R8a) and given back by closing these. A lock keeps a
+//! second tool from finding the queue empty meanwhile: an exclusive queue, which the broker frees if we die.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::SelectAll;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, ConnectionProperties, Consumer};
+
+use super::lease::Lease;
+use super::topology::{self, TopologyError, closing_code};
+use super::{Settings, wire};
+use crate::queue::{ClaimError, Letter};
+
+/// Letters that one channel has in hand: some thousand below the least at which a broker was seen to stop (facts R8a).
+const CHANNEL: u16 = 20_000;
+
+/// The broker's answer to anything but the letters themselves. A quorum queue that elects a leader takes seconds.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Nothing came for so long: the broker is asked whether that was all.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// What another reader had in hand comes back when the broker knows that he is gone, as late as two heartbeats; and a
+/// hundred thousand that are given back take 1.4 to 3.5 s (facts R8a).
+const RETURN: Duration = Duration::from_secs(30);
+
+/// The broker's code for a queue that is not there.
+const NOT_FOUND: u16 = 404;
+
+/// Why the dead letters can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DeadError {
+    /// Another tool has them.
+    #[error("another tool has the dead letters in hand")]
+    Held,
+    /// No ingress and no worker has ever run with this prefix.
+    #[error("there is no queue {0}")]
+    Missing(String),
+    /// The queues were made with another number of partitions, or nobody can tell (a question mark).
+    #[error("the queues were made for {0} partitions")]
+    Partitions(String),
+    /// Somebody who does not know the lock consumes from the queue and gives nothing back.
+    #[error("somebody else has dead letters in hand and does not give them back")]
+    Shared,
+    #[error("the broker can't be asked: {0}")]
+    Away(String),
+}
+
+impl From<lapin::Error> for DeadError {
+    fn from(error: lapin::Error) -> Self {
+        Self::Away(error.to_string())
+    }
+}
+
+/// One copy of a letter, in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    channel: usize,
+    tag: u64,
+}
+
+/// The dead letters of one deployment, which nobody else has in hand. Dropping it gives all back that is not removed,
+/// at once or when the broker has noticed; [`Self::close`] waits until they lie there again.
+pub struct DeadLetters {
+    connection: Connection,
+    lock: Lease,
+    settings: Settings,
+    channels: Vec<Channel>,
+    /// Asked how the queue is. No deliveries come on it.
+    asking: Channel,
+    taken: u64,
+    removed: u64,
+}
+
+/// What the broker says of the queue.
+struct State {
+    ready: u32,
+    consumers: u32,
+}
+
+impl DeadLetters {
+    /// Takes the lock. Declares nothing that is not there.
+    pub async fn hold(settings: &Settings) -> Result<Self, DeadError> {
+        within(async {
+            let properties = ConnectionProperties::default().with_connection_name("tgw dead".into());
+            let connection = Connection::connect_uri(settings.uri.clone(), properties).await?;
+            let asking = connection.create_channel().await?;
+            ask(&asking, settings).await?;
+            let lock = Lease::take(&connection, settings.dead_lock()).await.map_err(|error| match error {
+                ClaimError::Held => DeadError::Held,
+                other => DeadError::Away(other.to_string()),
+            })?;
+            let settings = settings.clone();
+            Ok(Self { connection, lock, settings, channels: Vec::new(), asking, taken: 0, removed: 0 })
+        })
+        .await
+    }
+
+    /// Whether what is published goes where the workers look for it: their number of partitions is ours.
+    pub async fn check_partitions(&self) -> Result<(), DeadError> {
+        within(async {
+            let channel = self.connection.create_channel().await?;
+            match topology::declare_marker(&channel, &self.settings).await {
+                Ok(()) => Ok(channel.close(200, "checked".into()).await?),
+                Err(TopologyError::Partitions { broker }) => Err(DeadError::Partitions(broker)),
+                Err(TopologyError::Broker(error)) => Err(error.into()),
+            }
+        })
+        .await
+    }
+
+    /// Takes every letter into hand and shows each to `look`, with its id, in no order. A letter that comes while this
+    /// goes on may be among them. Once, or again after [`Self::put_back`].
+    pub async fn read(&mut self, mut look: impl FnMut(Place, String, Letter)) -> Result<(), DeadError> {
+        let mut deliveries = SelectAll::new();
+        let mut tags = vec![self.consume(&mut deliveries).await?];
+        let mut waited = Duration::ZERO;
+        loop {
+            match tokio::time::timeout(QUIET, deliveries.next()).await {
+                Ok(Some((channel, delivery))) => {
+                    let (place, id, letter) = letter(channel, delivery?);
+                    self.taken += 1;
+                    waited = Duration::ZERO;
+                    look(place, id, letter);
+                    continue;
+                }
+                Ok(None) => return Err(DeadError::Away("it cancelled the consumer".to_owned())),
+                Err(_) => waited += QUIET,
+            }
+            let state = within(ask(&self.asking, &self.settings)).await?;
+            let capacity = self.channels.len() as u64 * u64::from(CHANNEL);
+            match (state.ready, state.consumers as usize > self.channels.len()) {
+                (0, false) => break,
+                (1.., _) if self.taken >= capacity => tags.push(self.consume(&mut deliveries).await?),
+                _ if waited >= RETURN => return Err(DeadError::Shared),
+                _ => {}
+            }
+        }
+        // What comes from now on is not for us. What is in hand stays in hand.
+        for (channel, tag) in self.channels.iter().zip(tags) {
+            within(async { Ok(channel.basic_cancel(tag.into(), BasicCancelOptions::default()).await?) })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// One more channel's worth. Gives the consumer's tag.
+    async fn consume(&mut self, deliveries: &mut Deliveries) -> Result<String, DeadError> {
+        within(async {
+            let channel = self.connection.create_channel().await?;
+            channel.basic_qos(CHANNEL, BasicQosOptions::default()).await?;
+            let number = self.channels.len();
+            let tag = format!("tgw-dead-{number}");
+            let queue = self.settings.dead_queue();
+            let options = BasicConsumeOptions::default();
+            let consuming =
+                channel.basic_consume(queue.into(), tag.clone().into(), options, FieldTable::default());
+            deliveries.push(Numbered { number, consumer: consuming.await? }.into_stream());
+            self.channels.push(channel);
+            Ok(tag)
+        })
+        .await
+    }
+
+    /// Takes these out of the queue for ever. What the broker did not hear of comes back.
+    pub async fn remove(&mut self, places: &[Place]) -> Result<(), DeadError> {
+        for place in places {
+            let Some(channel) = self.channels.get(place.channel) else { continue };
+            channel.basic_ack(place.tag, BasicAckOptions::default()).await?;
+            self.removed += 1;
+        }
+        Ok(())
+    }
+
+    /// Gives back what is not removed, when all of it lies in the queue again: whoever looks next shall not find less
+    /// than there is. The lock stays.
+    pub async fn put_back(&mut self) -> Result<(), DeadError> {
+        for channel in self.channels.drain(..) {
+            // The answer to this comes behind the acks: they have been heard.
+            within(async { Ok(channel.close(200, "looked".into()).await?) }).await?;
+        }
+        let left = std::mem::take(&mut self.taken).saturating_sub(std::mem::take(&mut self.removed));
+        let returned = async {
+            loop {
+                let state = within(ask(&self.asking, &self.settings)).await?;
+                if state.consumers == 0 && u64::from(state.ready) >= left {
+                    return Ok(());
+                }
+                tokio::time::sleep(QUIET).await;
+            }
+        };
+        tokio::time::timeout(RETURN, returned).await.unwrap_or(Ok(()))
+    }
+
+    /// [`Self::put_back`], and gives the lock back.
+    pub async fn close(mut self) -> Result<(), DeadError> {
+        let returned = self.put_back().await;
+        within(async { Ok(self.lock.give_back().await?) }).await?;
+        within(async { Ok(self.connection.close(200, "done".into()).await?) }).await?;
+        returned
+    }
+}
+
+type Deliveries =
+    SelectAll<futures_util::stream::BoxStream<'static, (usize, Result<Delivery, lapin::Error>)>>;
+
+/// A consumer, and the number of its channel.
+struct Numbered {
+    number: usize,
+    consumer: Consumer,
+}
+
+impl Numbered {
+    fn into_stream(
+        self,
+    ) -> futures_util::stream::BoxStream<'static, (usize, Result<Delivery, lapin::Error>)> {
+        let number = self.number;
+        self.consumer.map(move |delivery| (number, delivery)).boxed()
+    }
+}
+
+/// A letter's id is its message's, since that of one whose body was not kept can't be told from its content.
+fn letter(channel: usize, delivery: Delivery) -> (Place, String, Letter) {
+    let Delivery { delivery_tag: tag, properties, data, .. } = delivery;
+    let letter = wire::read_letter(&properties, data.into());
+    let id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
+    let id = id.filter(|id| !id.is_empty() && properties.headers().is_some()).unwrap_or_else(|| letter.id());
+    (Place { channel, tag }, id, letter)
+}
+
+async fn ask(channel: &Channel, settings: &Settings) -> Result<State, DeadError> {
+    let options = QueueDeclareOptions { passive: true, ..Default::default() };
+    let queue = settings.dead_queue();
+    match channel.queue_declare(queue.clone().into(), options, FieldTable::default()).await {
+        Ok(state) => Ok(State { ready: state.message_count(), consumers: state.consumer_count() }),
+        Err(error) => Err(match closing_code(&error) {
+            Some((NOT_FOUND, _)) => DeadError::Missing(queue),
+            _ => error.into(),
+        }),
+    }
+}
+
+async fn within<T>(asking: impl Future<Output = Result<T, DeadError>>) -> Result<T, DeadError> {
+    let late = || DeadError::Away(format!("no answer within {PATIENCE:?}"));
+    tokio::time::timeout(PATIENCE, asking).await.map_err(|_| late())?
+}
