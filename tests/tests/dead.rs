@@ -17,6 +17,11 @@ over_both_worlds!(
     a_letter_without_an_update_is_refused,
 );
 
+/// Does not linger for long when it stops for a command.
+fn quick(world: WorldBuilder) -> WorldBuilder {
+    world.set("SHUTDOWN_GRACE", 3)
+}
+
 /// Exit code, stdout, stderr.
 type Ended = (i32, String, String);
 
@@ -26,18 +31,25 @@ async fn ended(command: ProcessBuilder) -> Ended {
     (code, process.stdout(), process.stderr())
 }
 
-/// Calls a command where the deployment is. The embedded queue's process stops for it.
-async fn call(world: &mut World, arguments: &[&str]) -> Ended {
-    let command = world.command(&[&["dead"], arguments].concat());
-    if !world.is_embedded() {
-        return ended(command).await;
+/// Calls commands where the deployment is. The embedded queue's process stops for them.
+async fn calls(world: &mut World, commands: &[&[&str]]) -> Vec<Ended> {
+    if world.is_embedded() {
+        world.ingress.term();
+        assert_eq!(world.ingress.wait_exit().await, 0);
     }
-    world.ingress.term();
-    assert_eq!(world.ingress.wait_exit().await, 0);
-    let told = ended(command).await;
-    world.ingress.start_again();
-    world.ingress.wait_ready().await;
+    let mut told = Vec::new();
+    for arguments in commands {
+        told.push(ended(world.command(&[&["dead"], *arguments].concat())).await);
+    }
+    if world.is_embedded() {
+        world.ingress.start_again();
+        world.ingress.wait_ready().await;
+    }
     told
+}
+
+async fn call(world: &mut World, arguments: &[&str]) -> Ended {
+    calls(world, &[arguments]).await.remove(0)
 }
 
 async fn list(world: &mut World, arguments: &[&str]) -> Vec<Value> {
@@ -68,7 +80,7 @@ fn expired(user: i64) -> Update {
 }
 
 async fn a_replay_answers_late_and_a_second_death_tells_of_it(world: WorldBuilder) {
-    let mut world = world.await;
+    let mut world = quick(world).await;
     let user = world.user();
     world.conversation.answer_first(broken(4));
     world.conversation.answer(Answer::text("the answer"));
@@ -98,7 +110,7 @@ async fn a_replay_answers_late_and_a_second_death_tells_of_it(world: WorldBuilde
 }
 
 async fn what_is_still_to_be_sent_is_all_that_a_replay_sends(world: WorldBuilder) {
-    let mut world = world.await;
+    let mut world = quick(world).await;
     let user = world.user();
     let parts: Vec<Value> =
         (1..=3).map(|n| json!({"type": "text", "content": format!("part {n}")})).collect();
@@ -119,15 +131,15 @@ async fn what_is_still_to_be_sent_is_all_that_a_replay_sends(world: WorldBuilder
 }
 
 async fn letters_are_chosen_by_what_they_carry(world: WorldBuilder) {
-    let mut world = world.await;
+    let mut world = quick(world).await;
     let (ann, bob) = (world.user(), world.user());
     for user in [ann, bob, bob] {
         world.accept(&expired(user)).await;
     }
     wait_listed(&mut world, 3).await;
     let bobs = bob.to_string();
-    for (arguments, count) in [
-        (&["--reason", "expired"][..], 3),
+    let conditions: [(&[&str], usize); 9] = [
+        (&["--reason", "expired"], 3),
         (&["--reason", "service,telegram"], 0),
         (&["--user", &bobs], 2),
         (&["--chat", &bobs, "--limit", "1"], 1),
@@ -136,11 +148,19 @@ async fn letters_are_chosen_by_what_they_carry(world: WorldBuilder) {
         (&["--kind", "callback_query"], 0),
         (&["--error", "its TIME was|^its time"], 3),
         (&["--error", "^nothing$"], 0),
-    ] {
-        assert_eq!(list(&mut world, arguments).await.len(), count, "{arguments:?}");
+    ];
+    let lists: Vec<Vec<&str>> =
+        conditions.iter().map(|(condition, _)| [&["list", "--json"], *condition].concat()).collect();
+    let lists: Vec<&[&str]> = lists.iter().map(Vec::as_slice).collect();
+    for ((code, stdout, _), (condition, count)) in calls(&mut world, &lists).await.into_iter().zip(conditions)
+    {
+        let letters: Vec<Value> = serde_json::from_str(&stdout).unwrap();
+        assert_eq!((code, letters.len()), (0, count), "{condition:?}");
     }
-    for wrong in [&["replay"][..], &["discard"], &["list", "--error", "("], &["list", "--since", "soon"]] {
-        assert_eq!(call(&mut world, wrong).await.0, 2, "{wrong:?}");
+    let wrong: [&[&str]; 4] =
+        [&["replay"], &["discard"], &["list", "--error", "("], &["list", "--since", "soon"]];
+    for (told, wrong) in calls(&mut world, &wrong).await.iter().zip(wrong) {
+        assert_eq!(told.0, 2, "{wrong:?}");
     }
     let (code, stdout, _) = call(&mut world, &["replay", "--all", "--dry-run"]).await;
     assert_eq!((code, stdout.as_str()), (0, "would replay: 3 of 3\n  expired: 3\n"));
@@ -157,7 +177,7 @@ async fn letters_are_chosen_by_what_they_carry(world: WorldBuilder) {
 }
 
 async fn an_export_comes_back_by_an_import(world: WorldBuilder) {
-    let mut world = world.await;
+    let mut world = quick(world).await;
     world.conversation.answer(Answer::text("late"));
     let user = world.user();
     world.accept(&expired(user)).await;
@@ -180,7 +200,7 @@ async fn an_export_comes_back_by_an_import(world: WorldBuilder) {
 }
 
 async fn a_letter_without_an_update_is_refused(world: WorldBuilder) {
-    let mut world = world.await;
+    let mut world = quick(world).await;
     assert_eq!(world.post_bytes(b"no update".to_vec()).await.status, 200);
     wait_listed(&mut world, 1).await;
     let (code, stdout, _) = call(&mut world, &["replay", "--all", "--json"]).await;
@@ -191,7 +211,7 @@ async fn a_letter_without_an_update_is_refused(world: WorldBuilder) {
 
 /// A deployment with so many letters, each of a chat of its own.
 async fn with_letters(world: WorldBuilder, count: usize) -> (World, Vec<i64>) {
-    let mut world = world.await;
+    let mut world = quick(world).await;
     world.conversation.answer(Answer::text("late"));
     let users: Vec<i64> = (0..count).map(|_| world.user()).collect();
     for &user in &users {
