@@ -230,6 +230,30 @@ async fn looking_wears_nothing_out_and_takes_nothing() {
     }
 }
 
+/// More than one channel's prefetch, so that the last ones come while nobody waits for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_is_whole_each_time_and_a_few_of_it_can_be_taken() {
+    const COUNT: usize = 45_000;
+    let mut world = World::distributed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("letters.jsonl");
+    let line = |n: usize| {
+        json!({"id": "", "reason": "expired", "error": "late", "update_id": n, "bot": world.bot_id, "kind": "message",
+            "lane": n, "chat_id": n, "user_id": n, "attempts": 1, "received_ms": 1, "first_failed_ms": 1,
+            "last_failed_ms": 1, "replays": 0, "update_base64": "e30="})
+    };
+    let lines: String = (0..COUNT).map(|n| format!("{}\n", line(n))).collect();
+    std::fs::write(&file, lines).unwrap();
+    let (code, stdout, stderr) = call(&mut world, &["import", file.to_str().unwrap()]).await;
+    assert_eq!((code, stdout), (0, format!("imported: {COUNT} of {COUNT}\n")), "{stderr}");
+    for _ in 0..3 {
+        assert_eq!(list(&mut world, &[]).await.len(), COUNT);
+    }
+    assert_eq!(call(&mut world, &["discard", "--limit", "3", "--yes"]).await.0, 0);
+    let left = list(&mut world, &[]).await;
+    assert_eq!((left.len(), &left[0]["update_id"]), (COUNT - 3, &json!(3)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_is_killed_ten_times_answers_everybody_once() {
     let (mut world, users) = with_letters(World::distributed(), 120).await;

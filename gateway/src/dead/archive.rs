@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use shared::program::Failure;
 use shared::queue::Letter;
@@ -14,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::entry::Entry;
 use super::source::Source;
+
+/// Letters on their way to the queue.
+const AT_ONCE: usize = 256;
 
 /// A line. The bytes are base64, since an update need not be what JSON can carry.
 #[derive(Serialize, Deserialize)]
@@ -104,15 +108,17 @@ impl Archive {
         stop: &CancellationToken,
     ) -> Result<(usize, usize), Failure> {
         let publisher = source.importer().await?;
+        let burials = futures_util::stream::iter(self.letters()?).map(|letter| {
+            let publisher = publisher.clone();
+            async move { publisher.bury(&letter?).await.map_err(|error| Failure::Failed(error.to_string())) }
+        });
+        let mut burials = burials.buffered(AT_ONCE);
         let mut imported = 0;
-        for letter in self.letters()? {
-            if stop.is_cancelled() {
-                break;
-            }
-            publisher.bury(&letter?).await.map_err(|error| {
+        while let Some(Some(buried)) = stop.run_until_cancelled(burials.next()).await {
+            buried.map_err(|error| {
+                let all = self.letters;
                 Failure::Failed(format!(
-                    "{error}; {imported} of {} are buried, and burying them again makes no second one",
-                    self.letters
+                    "{error}; {imported} of {all} are buried, and importing them again makes no second ones"
                 ))
             })?;
             imported += 1;

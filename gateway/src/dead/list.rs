@@ -1,5 +1,8 @@
 //! The list of letters: a table for people, an array for machines.
 
+use std::io::Write as _;
+
+use serde::Serializer as _;
 use shared::clock;
 use shared::program::Failure;
 
@@ -10,13 +13,20 @@ const HEADS: [&str; 9] = ["ID", "REASON", "KIND", "CHAT", "ROUTE", "SERVICE", "T
 
 pub fn print(entries: &[Entry], output: Output) -> Result<(), Failure> {
     if output == Output::Json {
-        let views: Vec<_> = entries.iter().map(Entry::view).collect();
-        return say(&serde_json::to_string(&views).unwrap_or_default());
+        return array(entries).map_err(|error| Failure::Failed(format!("nobody reads this: {error}")));
     }
     if entries.is_empty() {
         return say("no dead letters");
     }
     table(entries, clock::now_ms()).iter().try_for_each(|line| say(line))
+}
+
+/// One after the other, since a hundred thousand of them need not lie in memory twice.
+fn array(entries: &[Entry]) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    serde_json::Serializer::new(&mut out).collect_seq(entries.iter().map(Entry::view))?;
+    writeln!(out)?;
+    out.flush()
 }
 
 fn table(entries: &[Entry], now_ms: u64) -> Vec<String> {

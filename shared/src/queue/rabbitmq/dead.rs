@@ -9,9 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::SelectAll;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
-};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 
@@ -26,8 +24,8 @@ const CHANNEL: u16 = 20_000;
 /// The broker's answer to anything but the letters themselves. A quorum queue that elects a leader takes seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Nothing came for so long: the broker is asked whether that was all.
-const QUIET: Duration = Duration::from_millis(100);
+/// How often the broker is asked whether letters have come back.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What another reader had in hand comes back when the broker knows that he is gone, as late as two heartbeats; and a
 /// hundred thousand that are given back take 1.4 to 3.5 s (facts R8a).
@@ -75,6 +73,7 @@ pub struct DeadLetters {
     lock: Lease,
     settings: Settings,
     channels: Vec<Channel>,
+    deliveries: Deliveries,
     /// Asked how the queue is. No deliveries come on it.
     asking: Channel,
     taken: u64,
@@ -100,7 +99,8 @@ impl DeadLetters {
                 other => DeadError::Away(other.to_string()),
             })?;
             let settings = settings.clone();
-            Ok(Self { connection, lock, settings, channels: Vec::new(), asking, taken: 0, removed: 0 })
+            let (channels, deliveries) = (Vec::new(), SelectAll::new());
+            Ok(Self { connection, lock, settings, channels, deliveries, asking, taken: 0, removed: 0 })
         })
         .await
     }
@@ -118,55 +118,53 @@ impl DeadLetters {
         .await
     }
 
-    /// Takes every letter into hand and shows each to `look`, with its id, in no order. A letter that comes while this
-    /// goes on may be among them. Once, or again after [`Self::put_back`].
+    /// Takes every letter into hand and shows each to `look`, with its id, in no order. One that comes while this goes on
+    /// may be among them. Once, or again after [`Self::put_back`].
     pub async fn read(&mut self, mut look: impl FnMut(Place, String, Letter)) -> Result<(), DeadError> {
-        let mut deliveries = SelectAll::new();
-        let mut tags = vec![self.consume(&mut deliveries).await?];
-        let mut waited = Duration::ZERO;
-        loop {
-            match tokio::time::timeout(QUIET, deliveries.next()).await {
-                Ok(Some((channel, delivery))) => {
-                    let (place, id, letter) = letter(channel, delivery?);
-                    self.taken += 1;
-                    waited = Duration::ZERO;
-                    look(place, id, letter);
-                    continue;
-                }
-                Ok(None) => return Err(DeadError::Away("it cancelled the consumer".to_owned())),
-                Err(_) => waited += QUIET,
+        let expected = self.count().await?;
+        while self.taken < expected {
+            // One channel after the other, so that no more than one's letters wait in memory.
+            if self.taken >= self.channels.len() as u64 * u64::from(CHANNEL) {
+                self.consume().await?;
             }
-            let state = within(ask(&self.asking, &self.settings)).await?;
-            let capacity = self.channels.len() as u64 * u64::from(CHANNEL);
-            match (state.ready, state.consumers as usize > self.channels.len()) {
-                (0, false) => break,
-                (1.., _) if self.taken >= capacity => tags.push(self.consume(&mut deliveries).await?),
-                _ if waited >= RETURN => return Err(DeadError::Shared),
-                _ => {}
-            }
-        }
-        // What comes from now on is not for us. What is in hand stays in hand.
-        for (channel, tag) in self.channels.iter().zip(tags) {
-            within(async { Ok(channel.basic_cancel(tag.into(), BasicCancelOptions::default()).await?) })
-                .await?;
+            // The broker counts a letter as taken long before it comes, so only the count tells that it was the last one.
+            let coming = tokio::time::timeout(RETURN, self.deliveries.next()).await;
+            let (channel, delivery) = coming.map_err(|_| DeadError::Shared)?.ok_or_else(cancelled)?;
+            let (place, id, letter) = letter(channel, delivery?);
+            self.taken += 1;
+            look(place, id, letter);
         }
         Ok(())
     }
 
-    /// One more channel's worth. Gives the consumer's tag.
-    async fn consume(&mut self, deliveries: &mut Deliveries) -> Result<String, DeadError> {
+    /// How many there are, when nobody has any in hand: a tool that was killed has them until the broker knows.
+    async fn count(&self) -> Result<u64, DeadError> {
+        let alone = async {
+            loop {
+                let state = within(ask(&self.asking, &self.settings)).await?;
+                if state.consumers == 0 {
+                    return Ok(u64::from(state.ready));
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(RETURN, alone).await.unwrap_or(Err(DeadError::Shared))
+    }
+
+    /// One more channel's worth. It goes on until the letters are put back, so that the next tool can tell from a count of
+    /// consumers whether anybody has letters in hand; a channel takes no more than its prefetch.
+    async fn consume(&mut self) -> Result<(), DeadError> {
         within(async {
             let channel = self.connection.create_channel().await?;
             channel.basic_qos(CHANNEL, BasicQosOptions::default()).await?;
             let number = self.channels.len();
-            let tag = format!("tgw-dead-{number}");
+            let tag = format!("tgw-dead-{number}").into();
             let queue = self.settings.dead_queue();
             let options = BasicConsumeOptions::default();
-            let consuming =
-                channel.basic_consume(queue.into(), tag.clone().into(), options, FieldTable::default());
-            deliveries.push(Numbered { number, consumer: consuming.await? }.into_stream());
+            let consuming = channel.basic_consume(queue.into(), tag, options, FieldTable::default());
+            self.deliveries.push(Numbered { number, consumer: consuming.await? }.into_stream());
             self.channels.push(channel);
-            Ok(tag)
+            Ok(())
         })
         .await
     }
@@ -188,6 +186,7 @@ impl DeadLetters {
             // The answer to this comes behind the acks: they have been heard.
             within(async { Ok(channel.close(200, "looked".into()).await?) }).await?;
         }
+        self.deliveries.clear();
         let left = std::mem::take(&mut self.taken).saturating_sub(std::mem::take(&mut self.removed));
         let returned = async {
             loop {
@@ -195,7 +194,7 @@ impl DeadLetters {
                 if state.consumers == 0 && u64::from(state.ready) >= left {
                     return Ok(());
                 }
-                tokio::time::sleep(QUIET).await;
+                tokio::time::sleep(LOOK).await;
             }
         };
         tokio::time::timeout(RETURN, returned).await.unwrap_or(Ok(()))
@@ -235,6 +234,10 @@ fn letter(channel: usize, delivery: Delivery) -> (Place, String, Letter) {
     let id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
     let id = id.filter(|id| !id.is_empty() && properties.headers().is_some()).unwrap_or_else(|| letter.id());
     (Place { channel, tag }, id, letter)
+}
+
+fn cancelled() -> DeadError {
+    DeadError::Away("it ended the consumer".to_owned())
 }
 
 async fn ask(channel: &Channel, settings: &Settings) -> Result<State, DeadError> {
