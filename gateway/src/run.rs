@@ -1,5 +1,7 @@
 //! `tgw run`: ingress and worker in one process, on one port.
 
+use std::path::Path;
+
 use shared::data_dir;
 use shared::database::Database;
 use shared::program::{Failure, Stopped};
@@ -10,6 +12,8 @@ use shared::spool::Tended;
 use shared::store::{self, Store};
 use tokio_util::sync::CancellationToken;
 
+use crate::dead::{Keeper, Socket};
+
 pub async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
     Gateway::build(&values).await?.run(stop).await
 }
@@ -19,6 +23,8 @@ pub struct Gateway {
     ingress: ingress::Application,
     worker: worker::Application,
     database: Option<Database>,
+    /// For the operators' commands, where the queue is this process's own.
+    letters: Option<(Socket, Keeper)>,
 }
 
 impl Gateway {
@@ -29,12 +35,20 @@ impl Gateway {
         let (Some(ingress), Some(worker)) = (ingress, worker) else { return Err(problems.into()) };
         let readiness = Readiness::default();
         let backends = Backends::open(values, &ingress, &readiness).await?;
-        let Backends { publisher, consumer, letters, workers, store, partitions, database, spool } = backends;
-        let parts =
-            worker::Parts { consumer, letters, workers, store, partitions, readiness: readiness.clone() };
+        let letters = backends.keeper(values);
+        let Backends { publisher, consumer, letters: burying, workers, store, partitions, database, spool } =
+            backends;
+        let parts = worker::Parts {
+            consumer,
+            letters: burying,
+            workers,
+            store,
+            partitions,
+            readiness: readiness.clone(),
+        };
         let worker = worker::Application::build(worker, parts).await?;
         let ingress = ingress::Application::build(ingress, publisher, spool, readiness)?;
-        Ok(Self { ingress, worker, database })
+        Ok(Self { ingress, worker, database, letters })
     }
 
     /// Where it listens.
@@ -51,10 +65,16 @@ impl Gateway {
             both.cancel();
             stopped
         };
-        let (ingress, worker) =
-            tokio::join!(async { half(self.ingress.run(both.clone()).await).await }, async {
-                half(self.worker.run(both.clone()).await).await
-            },);
+        let letters = async {
+            if let Some((socket, keeper)) = self.letters {
+                socket.serve(keeper, both.clone()).await;
+            }
+        };
+        let (ingress, worker, ()) = tokio::join!(
+            async { half(self.ingress.run(both.clone()).await).await },
+            async { half(self.worker.run(both.clone()).await).await },
+            letters
+        );
         if let Some(database) = self.database {
             database.close().await;
         }
@@ -80,6 +100,26 @@ struct Backends {
 }
 
 impl Backends {
+    /// The embedded queue's letters, and the socket by which they can be asked for.
+    fn keeper(&self, values: &Values) -> Option<(Socket, Keeper)> {
+        let (Consumer::Embedded(consumer), Publisher::Embedded(publisher)) =
+            (&self.consumer, &self.publisher)
+        else {
+            return None;
+        };
+        let folder = values.text("DATA_DIR").unwrap_or_default();
+        let socket = match Socket::bind(Path::new(folder)) {
+            Ok(socket) => socket,
+            Err(error) => {
+                // A path of more than 107 bytes, or a disk that takes no sockets: the bot works without.
+                tracing::warn!(error = %error, "no socket for the operators' commands");
+                return None;
+            }
+        };
+        let letters = consumer.letters();
+        Some((socket, Keeper { letters, publisher: publisher.clone(), store: self.store.clone() }))
+    }
+
     async fn open(
         values: &Values,
         ingress: &ingress::Settings,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use harness::{
@@ -15,12 +16,10 @@ over_both_worlds!(
     letters_are_chosen_by_what_they_carry,
     an_export_comes_back_by_an_import,
     a_letter_without_an_update_is_refused,
+    looking_wears_nothing_out_and_takes_nothing,
+    a_replay_that_is_killed_ten_times_answers_everybody_once,
+    one_tool_at_a_time_holds_the_letters_and_ctrl_c_ends_it_cleanly,
 );
-
-/// Does not linger for long when it stops for a command.
-fn quick(world: WorldBuilder) -> WorldBuilder {
-    world.set("SHUTDOWN_GRACE", 3)
-}
 
 /// Exit code, stdout, stderr.
 type Ended = (i32, String, String);
@@ -31,19 +30,11 @@ async fn ended(command: ProcessBuilder) -> Ended {
     (code, process.stdout(), process.stderr())
 }
 
-/// Calls commands where the deployment is. The embedded queue's process stops for them.
+/// Calls commands where the deployment is.
 async fn calls(world: &mut World, commands: &[&[&str]]) -> Vec<Ended> {
-    if world.is_embedded() {
-        world.ingress.term();
-        assert_eq!(world.ingress.wait_exit().await, 0);
-    }
     let mut told = Vec::new();
     for arguments in commands {
         told.push(ended(world.command(&[&["dead"], *arguments].concat())).await);
-    }
-    if world.is_embedded() {
-        world.ingress.start_again();
-        world.ingress.wait_ready().await;
     }
     told
 }
@@ -80,7 +71,7 @@ fn expired(user: i64) -> Update {
 }
 
 async fn a_replay_answers_late_and_a_second_death_tells_of_it(world: WorldBuilder) {
-    let mut world = quick(world).await;
+    let mut world = world.await;
     let user = world.user();
     world.conversation.answer_first(broken(4));
     world.conversation.answer(Answer::text("the answer"));
@@ -110,7 +101,7 @@ async fn a_replay_answers_late_and_a_second_death_tells_of_it(world: WorldBuilde
 }
 
 async fn what_is_still_to_be_sent_is_all_that_a_replay_sends(world: WorldBuilder) {
-    let mut world = quick(world).await;
+    let mut world = world.await;
     let user = world.user();
     let parts: Vec<Value> =
         (1..=3).map(|n| json!({"type": "text", "content": format!("part {n}")})).collect();
@@ -131,7 +122,7 @@ async fn what_is_still_to_be_sent_is_all_that_a_replay_sends(world: WorldBuilder
 }
 
 async fn letters_are_chosen_by_what_they_carry(world: WorldBuilder) {
-    let mut world = quick(world).await;
+    let mut world = world.await;
     let (ann, bob) = (world.user(), world.user());
     for user in [ann, bob, bob] {
         world.accept(&expired(user)).await;
@@ -177,7 +168,7 @@ async fn letters_are_chosen_by_what_they_carry(world: WorldBuilder) {
 }
 
 async fn an_export_comes_back_by_an_import(world: WorldBuilder) {
-    let mut world = quick(world).await;
+    let mut world = world.await;
     world.conversation.answer(Answer::text("late"));
     let user = world.user();
     world.accept(&expired(user)).await;
@@ -200,7 +191,7 @@ async fn an_export_comes_back_by_an_import(world: WorldBuilder) {
 }
 
 async fn a_letter_without_an_update_is_refused(world: WorldBuilder) {
-    let mut world = quick(world).await;
+    let mut world = world.await;
     assert_eq!(world.post_bytes(b"no update".to_vec()).await.status, 200);
     wait_listed(&mut world, 1).await;
     let (code, stdout, _) = call(&mut world, &["replay", "--all", "--json"]).await;
@@ -211,7 +202,7 @@ async fn a_letter_without_an_update_is_refused(world: WorldBuilder) {
 
 /// A deployment with so many letters, each of a chat of its own.
 async fn with_letters(world: WorldBuilder, count: usize) -> (World, Vec<i64>) {
-    let mut world = quick(world).await;
+    let mut world = world.await;
     world.conversation.answer(Answer::text("late"));
     let users: Vec<i64> = (0..count).map(|_| world.user()).collect();
     for &user in &users {
@@ -221,9 +212,8 @@ async fn with_letters(world: WorldBuilder, count: usize) -> (World, Vec<i64>) {
     (world, users)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn looking_wears_nothing_out_and_takes_nothing() {
-    let (mut world, _) = with_letters(World::distributed(), 5).await;
+async fn looking_wears_nothing_out_and_takes_nothing(world: WorldBuilder) {
+    let (mut world, _) = with_letters(world, 5).await;
     let before = list(&mut world, &[]).await;
     for look in 0..30 {
         assert_eq!(list(&mut world, &[]).await, before, "look {look}");
@@ -254,9 +244,8 @@ async fn a_long_list_is_whole_each_time_and_a_few_of_it_can_be_taken() {
     assert_eq!((left.len(), &left[0]["update_id"]), (COUNT - 3, &json!(3)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replay_that_is_killed_ten_times_answers_everybody_once() {
-    let (mut world, users) = with_letters(World::distributed(), 120).await;
+async fn a_replay_that_is_killed_ten_times_answers_everybody_once(world: WorldBuilder) {
+    let (mut world, users) = with_letters(world, 120).await;
     for kill in 0..10_u64 {
         let mut replay = world.command(&["dead", "replay", "--all", "--rate", "200/s"]).start();
         pause(Duration::from_millis(150 + kill * 23)).await;
@@ -278,9 +267,8 @@ async fn a_replay_that_is_killed_ten_times_answers_everybody_once() {
     assert_eq!(list(&mut world, &[]).await.len(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_tool_at_a_time_holds_the_letters_and_ctrl_c_ends_it_cleanly() {
-    let (mut world, _) = with_letters(World::distributed(), 10).await;
+async fn one_tool_at_a_time_holds_the_letters_and_ctrl_c_ends_it_cleanly(world: WorldBuilder) {
+    let (mut world, _) = with_letters(world, 10).await;
     let mut replay = world.command(&["dead", "replay", "--all", "--rate", "1/s"]).start();
     world.conversation.wait_for(1).await;
     let (code, stdout, stderr) = call(&mut world, &["list", "--json"]).await;
@@ -293,6 +281,28 @@ async fn one_tool_at_a_time_holds_the_letters_and_ctrl_c_ends_it_cleanly() {
     let left: Vec<Value> = serde_json::from_str(&waiting.stdout()).unwrap();
     let replayed = 10 - left.len();
     assert!(replay.stdout().starts_with(&format!("replayed: {replayed} of 10\n")), "{}", replay.stdout());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_queues_letters_are_there_with_and_without_its_process() {
+    let (mut world, users) = with_letters(World::embedded(), 3).await;
+    let socket = world.ingress.data_dir().join("tgw.sock");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&socket), 0o600);
+    let running = list(&mut world, &[]).await;
+    world.ingress.kill9();
+    world.ingress.wait_exit().await;
+    // The socket of a dead process is in nobody's way.
+    assert!(socket.exists());
+    assert_eq!(list(&mut world, &[]).await, running);
+    let (code, ..) = call(&mut world, &["replay", "--all"]).await;
+    assert_eq!(code, 0);
+    world.ingress.start_again();
+    world.ingress.wait_ready().await;
+    for user in users {
+        world.telegram.wait_texts(user, 1).await;
+    }
+    assert_eq!(list(&mut world, &[]).await.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,46 +4,27 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use shared::program::Failure;
 use shared::queue::Letter;
 use tokio_util::sync::CancellationToken;
 
+use super::carried::Carried;
 use super::entry::Entry;
 use super::source::Source;
 
 /// Letters on their way to the queue.
 const AT_ONCE: usize = 256;
 
-/// A line. The bytes are base64, since an update need not be what JSON can carry.
 #[derive(Serialize, Deserialize)]
 struct Line {
     id: String,
     #[serde(flatten)]
-    letter: Letter,
-    update_base64: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    rest_base64: Option<String>,
+    carried: Carried,
 }
 
-impl Line {
-    fn of(entry: &Entry, letter: Letter) -> Self {
-        let rest_base64 = letter.rest.as_ref().map(|rest| BASE64.encode(rest));
-        Self { id: entry.id.clone(), update_base64: BASE64.encode(&letter.body), rest_base64, letter }
-    }
-
-    fn letter(self) -> Result<Letter, base64::DecodeError> {
-        let body = Bytes::from(BASE64.decode(self.update_base64)?);
-        let rest = self.rest_base64.map(|rest| BASE64.decode(rest)).transpose()?.map(Bytes::from);
-        Ok(Letter { body, rest, ..self.letter })
-    }
-}
-
-pub async fn export(source: &Source, entries: &[Entry], out: Option<&str>) -> Result<usize, Failure> {
+pub async fn export(source: &mut Source, entries: &[Entry], out: Option<&str>) -> Result<usize, Failure> {
     let failed = |error: std::io::Error| Failure::Failed(format!("the letters can't be written: {error}"));
     let mut out: Box<dyn Write> = match out {
         None => Box::new(std::io::stdout()),
@@ -56,7 +37,8 @@ pub async fn export(source: &Source, entries: &[Entry], out: Option<&str>) -> Re
         }
     };
     for entry in entries {
-        let line = Line::of(entry, source.letter(entry).await?);
+        let carried = Carried::of(source.letter(entry).await?);
+        let line = Line { id: entry.id.clone(), carried };
         let line = serde_json::to_string(&line).map_err(|error| Failure::Failed(error.to_string()))?;
         writeln!(out, "{line}").map_err(failed)?;
     }
@@ -97,7 +79,7 @@ impl Archive {
             let wrong = |error: String| Failure::Refused(format!("line {} is no letter: {error}", at + 1));
             let line: Line =
                 serde_json::from_str(&line.map_err(unreadable)?).map_err(|error| wrong(error.to_string()))?;
-            line.letter().map_err(|error| wrong(error.to_string()))
+            line.carried.letter().map_err(|error| wrong(error.to_string()))
         }))
     }
 
@@ -107,7 +89,9 @@ impl Archive {
         source: &mut Source,
         stop: &CancellationToken,
     ) -> Result<(usize, usize), Failure> {
-        let publisher = source.importer().await?;
+        let Some(publisher) = source.importer().await? else {
+            return self.import_one_by_one(source, stop).await;
+        };
         let burials = futures_util::stream::iter(self.letters()?).map(|letter| {
             let publisher = publisher.clone();
             async move { publisher.bury(&letter?).await.map_err(|error| Failure::Failed(error.to_string())) }
@@ -115,14 +99,32 @@ impl Archive {
         let mut burials = burials.buffered(AT_ONCE);
         let mut imported = 0;
         while let Some(Some(buried)) = stop.run_until_cancelled(burials.next()).await {
-            buried.map_err(|error| {
-                let all = self.letters;
-                Failure::Failed(format!(
-                    "{error}; {imported} of {all} are buried, and importing them again makes no second ones"
-                ))
-            })?;
+            buried.map_err(|error| self.broken_off(&error, imported))?;
             imported += 1;
         }
         Ok((imported, self.letters))
+    }
+
+    async fn import_one_by_one(
+        &self,
+        source: &mut Source,
+        stop: &CancellationToken,
+    ) -> Result<(usize, usize), Failure> {
+        let mut imported = 0;
+        for letter in self.letters()? {
+            if stop.is_cancelled() {
+                break;
+            }
+            source.bury(letter?).await.map_err(|error| self.broken_off(&error, imported))?;
+            imported += 1;
+        }
+        Ok((imported, self.letters))
+    }
+
+    fn broken_off(&self, error: &Failure, imported: usize) -> Failure {
+        let all = self.letters;
+        Failure::Failed(format!(
+            "{error}; {imported} of {all} are buried, and importing them again makes no second ones"
+        ))
     }
 }

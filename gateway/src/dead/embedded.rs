@@ -1,19 +1,21 @@
-//! The dead letters in the embedded queue's file, which no other process has open.
+//! The dead letters of an embedded queue: in the file, or at the running process that has it open.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use shared::data_dir;
-use shared::database::{Database, DatabaseError};
+use shared::database::Database;
 use shared::program::Failure;
-use shared::queue::embedded::{self, Buried, Letters};
-use shared::queue::{Letter, Publisher, rabbitmq};
+use shared::queue::{Letter, embedded, rabbitmq};
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
-use shared::store::{self, Store, StoreError, UpdateKey};
+use shared::store::{self, Store};
 
+use super::carried::Carried;
 use super::entry::{Entry, Place};
+use super::keeper::Keeper;
+use super::socket::{Client, Reply, Request, Unasked};
 
 /// Letters that are read at once: each may be twice the megabyte that an update may be.
 const PAGE: usize = 32;
@@ -21,14 +23,9 @@ const PAGE: usize = 32;
 /// How often a file that somebody else has open is tried again, with `--wait`.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// The claim's owner for what a replay writes before any worker has it.
-const WRITER: &str = "tgw dead";
-
-pub struct Embedded {
-    database: Database,
-    publisher: embedded::Publisher,
-    letters: Letters,
-    store: Option<Store>,
+pub enum Embedded {
+    Here { database: Database, keeper: Keeper },
+    There(Client),
 }
 
 impl Embedded {
@@ -36,27 +33,49 @@ impl Embedded {
         folder.join(embedded::FILE.name).exists()
     }
 
-    pub async fn open(values: &Values, wait: bool) -> Result<Self, Failure> {
-        let database = loop {
-            match data_dir::open(values, embedded::FILE) {
-                Err(Failure::Refused(_)) if wait => tokio::time::sleep(AGAIN).await,
-                Err(Failure::Refused(words)) => return Err(Failure::Failed(words)),
-                opened => break opened?,
+    pub async fn open(values: &Values, folder: &Path, wait: bool) -> Result<Self, Failure> {
+        loop {
+            let held = match Client::connect(folder).await {
+                Ok(client) => return Ok(Self::There(client)),
+                Err(Unasked::Failed(words)) => return Err(Failure::Failed(words)),
+                Err(Unasked::Held) => {
+                    "another tool has the dead letters in hand: try again when it has ended, or say --wait"
+                        .to_owned()
+                }
+                Err(Unasked::NotRunning) => match data_dir::open(values, embedded::FILE) {
+                    Err(Failure::Refused(words)) => words,
+                    opened => return Self::here(values, opened?).await,
+                },
+            };
+            if !wait {
+                return Err(Failure::Failed(held));
             }
-        };
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn here(values: &Values, database: Database) -> Result<Self, Failure> {
         let partitions = rabbitmq::read_partitions(values).map_err(Problems::from)?;
         let opened = embedded::open(&database, partitions).await;
         let (publisher, consumer) = opened.map_err(|error| Failure::Refused(error.to_string()))?;
-        Ok(Self { database, publisher, letters: consumer.letters(), store: None })
+        let is_redis = ["REDIS_URL", "REDIS_HOST", "REDIS_PORT"].iter().any(|name| values.is_given(name));
+        let store = if is_redis {
+            let settings = store::redis::Settings::read(values).map_err(Problems::from)?;
+            let store = store::redis::Store::open(settings, Readiness::default());
+            Store::Redis(store.map_err(|error| Failure::Refused(format!("Redis can't be used: {error}")))?)
+        } else {
+            Store::Embedded(store::embedded::Store::open(&database))
+        };
+        Ok(Self::Here { keeper: Keeper { letters: consumer.letters(), publisher, store }, database })
     }
 
-    pub async fn read(&self) -> Result<Vec<Entry>, Failure> {
+    pub async fn read(&mut self) -> Result<Vec<Entry>, Failure> {
         let (mut entries, mut after) = (HashMap::<String, Entry>::new(), None);
         loop {
-            let page = self.letters.page(after, PAGE).await.map_err(failed)?;
-            let Some(last) = page.last() else { return Ok(entries.into_values().collect()) };
-            after = Some(last.place);
-            for entry in page.into_iter().map(entry) {
+            let page = self.page(after, PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(entries.into_values().collect()) };
+            after = Some(*last);
+            for entry in page.into_iter().map(|(place, letter)| entry(place, letter)) {
                 match entries.get_mut(&entry.id) {
                     Some(known) => known.places.extend(entry.places),
                     None => drop(entries.insert(entry.id.clone(), entry)),
@@ -65,83 +84,86 @@ impl Embedded {
         }
     }
 
-    pub async fn letter(&self, entry: &Entry) -> Result<Letter, Failure> {
-        let Some(place) = places(entry).next() else { return Ok(entry.letter.clone()) };
-        let page = self.letters.page(place.checked_sub(1), 1).await.map_err(failed)?;
-        let found = page.into_iter().find(|buried| buried.place == place);
-        Ok(found.and_then(|buried| buried.letter.ok()).unwrap_or_else(|| entry.letter.clone()))
-    }
-
-    pub async fn prepare_replay(&mut self, values: &Values) -> Result<(), Failure> {
-        let is_redis = ["REDIS_URL", "REDIS_HOST", "REDIS_PORT"].iter().any(|name| values.is_given(name));
-        let store = if is_redis {
-            let settings = store::redis::Settings::read(values).map_err(Problems::from)?;
-            let store = store::redis::Store::open(settings, Readiness::default());
-            Store::Redis(store.map_err(|error| Failure::Refused(format!("Redis can't be used: {error}")))?)
-        } else {
-            Store::Embedded(store::embedded::Store::open(&self.database))
-        };
-        if store.ping().await.is_err() {
-            return Err(Failure::Failed(
-                "the store is away: nobody could tell what was replayed before, so nothing is".to_owned(),
-            ));
-        }
-        self.store = Some(store);
-        Ok(())
-    }
-
-    /// Each is published and removed at once, in one transaction, so that no letter is ever in both places.
-    pub async fn replay(&self, batch: &[Entry], by: &str) -> Result<(usize, Option<String>), Failure> {
-        for entry in batch.iter().filter(|entry| entry.has_rest) {
-            if let Err(StoreError::Away) = self.keep_rest(&self.letter(entry).await?, by).await {
-                return Ok((0, Some("the store is away".to_owned())));
+    async fn page(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, Letter)>, Failure> {
+        match self {
+            Self::Here { keeper, .. } => keeper.page(after, limit).await.map_err(Failure::Failed),
+            Self::There(client) => {
+                let reply = client.ask(&Request::Page { after, limit }).await.map_err(Failure::Failed)?;
+                let Reply::Page(page) = reply else { return Err(nonsense()) };
+                let letter = |(place, carried): (u64, Carried)| Some((place, carried.letter().ok()?));
+                page.into_iter().map(|found| letter(found).ok_or_else(nonsense)).collect()
             }
         }
+    }
+
+    pub async fn letter(&mut self, entry: &Entry) -> Result<Letter, Failure> {
+        let Some(place) = places(entry).next() else { return Ok(entry.letter.clone()) };
+        let page = self.page(place.checked_sub(1), 1).await?;
+        let found = page.into_iter().find(|(found, _)| *found == place);
+        Ok(found.map_or_else(|| entry.letter.clone(), |(_, letter)| letter))
+    }
+
+    pub async fn prepare_replay(&mut self) -> Result<(), Failure> {
+        let can = match self {
+            Self::Here { keeper, .. } => keeper.can_replay().await,
+            Self::There(client) => client.ask(&Request::CanReplay).await.map(drop),
+        };
+        can.map_err(Failure::Failed)
+    }
+
+    /// How many from the front on are back in their queues, and what stopped the next one.
+    pub async fn replay(&mut self, batch: &[Entry], by: &str) -> Result<(usize, Option<String>), Failure> {
         let first: Vec<u64> = batch.iter().filter_map(|entry| places(entry).next()).collect();
-        if let Err(error) = self.letters.replay(first, by.to_owned()).await {
-            return Ok((0, Some(error.to_string())));
+        let by = by.to_owned();
+        let replayed = match self {
+            Self::Here { keeper, .. } => keeper.replay(first, by).await.map(drop),
+            Self::There(client) => client.ask(&Request::Replay { places: first, by }).await.map(drop),
+        };
+        if let Err(words) = replayed {
+            return Ok((0, Some(words)));
         }
         let copies: Vec<u64> = batch.iter().flat_map(|entry| places(entry).skip(1)).collect();
         if !copies.is_empty() {
-            self.letters.remove(copies).await.map_err(failed)?;
+            self.remove_places(copies).await?;
         }
         Ok((batch.len(), None))
     }
 
-    async fn keep_rest(&self, letter: &Letter, by: &str) -> Result<(), StoreError> {
-        let (Some(store), Some(rest), Some(again)) = (&self.store, &letter.rest, letter.again(by)) else {
-            return Ok(());
+    pub async fn remove(&mut self, entries: &[Entry]) -> Result<(), Failure> {
+        self.remove_places(entries.iter().flat_map(places).collect()).await
+    }
+
+    async fn remove_places(&mut self, places: Vec<u64>) -> Result<(), Failure> {
+        let removed = match self {
+            Self::Here { keeper, .. } => keeper.remove(places).await.map(drop),
+            Self::There(client) => client.ask(&Request::Remove { places }).await.map(drop),
         };
-        let owner = letter.user_id.or(letter.chat_id).unwrap_or(0);
-        let bot = again.bot.unwrap_or_default();
-        let key = UpdateKey { bot, update_id: again.update_id, replay: again.replay, owner };
-        store.plan(&key, WRITER, rest, None).await
+        removed.map_err(Failure::Failed)
     }
 
-    pub async fn remove(&self, entries: &[Entry]) -> Result<(), Failure> {
-        let places = entries.iter().flat_map(places).collect();
-        self.letters.remove(places).await.map(|_| ()).map_err(failed)
-    }
-
-    pub fn importer(&self) -> Publisher {
-        Publisher::Embedded(self.publisher.clone())
+    pub async fn bury(&mut self, letter: Letter) -> Result<(), Failure> {
+        let buried = match self {
+            Self::Here { keeper, .. } => keeper.bury(&letter).await,
+            Self::There(client) => client.ask(&Request::Bury(Box::new(Carried::of(letter)))).await.map(drop),
+        };
+        buried.map_err(Failure::Failed)
     }
 
     pub async fn close(self) -> Result<(), Failure> {
-        self.database.close().await;
+        if let Self::Here { database, .. } = self {
+            database.close().await;
+        }
         Ok(())
     }
 }
 
-fn entry(buried: Buried) -> Entry {
-    let no_letter = |bytes| Letter::malformed("damaged on the disk".to_owned(), None, None, bytes);
-    let letter = buried.letter.unwrap_or_else(no_letter);
+fn entry(place: u64, letter: Letter) -> Entry {
     // The id of one whose body was not kept is another one at each asking.
     let id = match (letter.update_id, letter.body.is_empty()) {
-        (None, true) => format!("malformed-{}", buried.place),
+        (None, true) => format!("malformed-{place}"),
         _ => letter.id(),
     };
-    Entry::new(id, letter, Place::Embedded(buried.place))
+    Entry::new(id, letter, Place::Embedded(place))
 }
 
 fn places(entry: &Entry) -> impl Iterator<Item = u64> + '_ {
@@ -151,6 +173,6 @@ fn places(entry: &Entry) -> impl Iterator<Item = u64> + '_ {
     })
 }
 
-fn failed(error: DatabaseError) -> Failure {
-    Failure::Failed(error.to_string())
+fn nonsense() -> Failure {
+    Failure::Failed("the running gateway answers what nobody asked: is it of another version?".to_owned())
 }

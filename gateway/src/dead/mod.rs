@@ -4,13 +4,16 @@
 //! letters' heads, chooses by `filter`, and gives back what it did not take.
 
 mod archive;
+mod carried;
 mod embedded;
 mod entry;
 mod filter;
+mod keeper;
 mod list;
 mod rabbit;
 mod replay;
 mod show;
+mod socket;
 mod source;
 mod spill;
 
@@ -27,6 +30,9 @@ use entry::Entry;
 use filter::Filter;
 use replay::Rate;
 use source::Source;
+
+pub use keeper::Keeper;
+pub use socket::Socket;
 
 const SETTINGS: [&str; 9] = [
     "AMQP_URL",

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use shared::program::Failure;
 use shared::queue::rabbitmq::{self, DeadError, DeadLetters};
-use shared::queue::{Envelope, Letter, PublishError, Publisher};
+use shared::queue::{Letter, PublishError, Publisher};
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
-use shared::store::{Store, StoreError, UpdateKey, redis};
+use shared::store::{Store, redis};
 
 use super::entry::{Entry, Place};
+use super::keeper::keep_rest;
 use super::spill::Spill;
 
 /// How long letters stay in hand at most before they are given back and taken anew: a third of the time after which
@@ -23,9 +23,6 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// How often a lock that somebody else has is tried again, with `--wait`.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// The claim's owner for what a replay writes before any worker has it.
-const WRITER: &str = "tgw dead";
 
 pub struct Rabbit {
     dead: DeadLetters,
@@ -141,9 +138,7 @@ impl Rabbit {
         for entry in batch {
             let letter = self.spill.letter(entry)?;
             let Some(envelope) = letter.again(by) else { continue };
-            if let Some(rest) = &letter.rest
-                && let Err(error) = keep_rest(store, &letter, &envelope, rest).await
-            {
+            if let Err(error) = keep_rest(store, &letter, &envelope).await {
                 stopped = Some(error.to_string());
                 break;
             }
@@ -183,26 +178,6 @@ impl Rabbit {
 
     pub async fn close(self) -> Result<(), Failure> {
         self.dead.close().await.map_err(failed)
-    }
-}
-
-/// What is still to send is the replay's answer: where it lies before the update comes, no service is asked.
-async fn keep_rest(
-    store: &Store,
-    letter: &Letter,
-    envelope: &Envelope,
-    rest: &Bytes,
-) -> Result<(), StoreError> {
-    let key = UpdateKey {
-        bot: envelope.bot.unwrap_or_default(),
-        update_id: envelope.update_id,
-        replay: envelope.replay,
-        owner: letter.user_id.or(letter.chat_id).unwrap_or(0),
-    };
-    match store.plan(&key, WRITER, rest, None).await {
-        // A worker has it already: this replay was broken off before, behind the publish.
-        Ok(()) | Err(StoreError::Fenced) => Ok(()),
-        Err(away) => Err(away),
     }
 }
 

@@ -23,7 +23,7 @@ impl Source {
     pub async fn open(values: &Values, wait: bool) -> Result<Self, Failure> {
         let folder = values.text("DATA_DIR").unwrap_or_default();
         if !values.is_given("AMQP_URL") && Embedded::is_in(Path::new(folder)) {
-            return Embedded::open(values, wait).await.map(Self::Embedded);
+            return Embedded::open(values, Path::new(folder), wait).await.map(Self::Embedded);
         }
         match Rabbit::open(values, wait).await? {
             Some(rabbit) => Ok(Self::RabbitMq(Box::new(rabbit))),
@@ -44,7 +44,7 @@ impl Source {
     }
 
     /// The letter with its bytes.
-    pub async fn letter(&self, entry: &Entry) -> Result<Letter, Failure> {
+    pub async fn letter(&mut self, entry: &Entry) -> Result<Letter, Failure> {
         match self {
             Self::RabbitMq(rabbit) => rabbit.letter(entry),
             Self::Embedded(file) => file.letter(entry).await,
@@ -67,7 +67,7 @@ impl Source {
     pub async fn prepare_replay(&mut self, values: &Values) -> Result<(), Failure> {
         match self {
             Self::RabbitMq(rabbit) => rabbit.prepare_replay(values).await,
-            Self::Embedded(file) => file.prepare_replay(values).await,
+            Self::Embedded(file) => file.prepare_replay().await,
             Self::Nothing => Ok(()),
         }
     }
@@ -94,12 +94,22 @@ impl Source {
         }
     }
 
-    /// What buries letters here.
-    pub async fn importer(&self) -> Result<Publisher, Failure> {
+    /// What buries letters many at a time, where that can be done.
+    pub async fn importer(&self) -> Result<Option<Publisher>, Failure> {
         match self {
-            Self::RabbitMq(rabbit) => rabbit.importer().await,
-            Self::Embedded(file) => Ok(file.importer()),
+            Self::RabbitMq(rabbit) => rabbit.importer().await.map(Some),
+            Self::Embedded(_) => Ok(None),
             Self::Nothing => Err(Failure::Failed("there is no queue to bury them in".to_owned())),
+        }
+    }
+
+    /// Buries one.
+    pub async fn bury(&mut self, letter: Letter) -> Result<(), Failure> {
+        match self {
+            Self::Embedded(file) => file.bury(letter).await,
+            Self::RabbitMq(_) | Self::Nothing => {
+                Err(Failure::Failed("one by one is not the way here".to_owned()))
+            }
         }
     }
 
