@@ -6,10 +6,11 @@ mod demo;
 mod output;
 mod route;
 mod run;
+mod webhook;
 
 use std::process::ExitCode;
 
-use clap::Command;
+use clap::{ArgMatches, Command};
 use shared::program;
 use shared::settings::{Taker, with_flags, with_some_flags};
 
@@ -30,12 +31,20 @@ fn main() -> ExitCode {
             program::run(flags, |values, _| async move { route::route(&values, flags) })
         }
         Some(("dead", flags)) => {
-            program::command(dead::flags(flags), |values, stop| dead::dead(values, flags, stop))
+            program::command(nested(flags), |values, stop| dead::dead(values, flags, stop))
+        }
+        Some(("webhook", flags)) => {
+            program::command(nested(flags), |values, _| webhook::webhook(values, flags))
         }
         Some((_, flags)) => program::run(flags, run::run),
         // clap has asked for one.
         None => ExitCode::from(2),
     }
+}
+
+/// The flags of a command's command, which are what the settings are read from.
+fn nested(flags: &ArgMatches) -> &ArgMatches {
+    flags.subcommand().map_or(flags, |(_, flags)| flags)
 }
 
 fn command() -> Command {
@@ -63,5 +72,6 @@ fn command() -> Command {
         .subcommand(with_some_flags(demonstrate, &demo::FLAGS))
         .subcommand(with_flags(check, Taker::Both))
         .subcommand(dead::command())
+        .subcommand(webhook::command())
         .subcommand(with_some_flags(route, &["ROUTES_FILE", "LOG_LEVEL", "LOG_FORMAT"]))
 }

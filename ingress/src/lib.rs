@@ -13,5 +13,6 @@ mod spooled;
 mod webhook;
 
 pub use application::Application;
+pub use secret::Secrets;
 pub use settings::Settings;
 pub use spooled::publisher_with_spool;

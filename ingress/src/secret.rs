@@ -20,6 +20,17 @@ impl Secrets {
         })
     }
 
+    /// What Telegram is to send.
+    pub fn current(&self) -> &SecretString {
+        &self.current
+    }
+
+    /// Whether the secret can be changed without an update's being refused: the old one is taken too.
+    pub fn are_two(&self) -> bool {
+        let current = self.current.expose_secret();
+        self.previous.as_ref().is_some_and(|previous| previous.expose_secret() != current)
+    }
+
     /// Whether `given` is one of them. Takes as long for a near miss as for a far one; both secrets are
     /// always compared, so that the time does not tell which one it was either.
     pub fn accept(&self, given: &[u8]) -> bool {

@@ -87,6 +87,15 @@ impl Process {
         self.spawn();
     }
 
+    /// Ended by SIGTERM and started again with other settings, on the same port and folder.
+    pub async fn restart_as(&mut self, builder: ProcessBuilder) {
+        self.term();
+        self.wait_exit().await;
+        self.builder = builder;
+        self.spawn();
+        self.wait_ready().await;
+    }
+
     fn spawn(&mut self) {
         let mut command = Command::new(binary(&self.builder.binary));
         command.args(&self.builder.arguments).env_clear().current_dir(self.folder.path());

@@ -130,6 +130,11 @@ impl World {
         if self.is_embedded() { command.env("DATA_DIR", self.ingress.data_dir().display()) } else { command }
     }
 
+    /// With what was set meanwhile.
+    pub async fn restart_ingress(&mut self) {
+        self.ingress.restart_as(self.ingress_plan.clone()).await;
+    }
+
     /// A metric of the deployment: the sum over its processes.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let mut sum = self.ingress.metrics().await.sum(name, labels);

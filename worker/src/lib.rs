@@ -31,3 +31,4 @@ mod token;
 pub use application::{Application, Parts, run_with_admin};
 pub use explain::{ExplainError, Explained, explain};
 pub use settings::Settings;
+pub use telegram::{Bot, PlainError};

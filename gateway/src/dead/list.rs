@@ -7,7 +7,7 @@ use shared::clock;
 use shared::program::Failure;
 
 use super::entry::Entry;
-use crate::output::{Output, say};
+use crate::output::{Output, ago, say};
 
 const HEADS: [&str; 9] = ["ID", "REASON", "KIND", "CHAT", "ROUTE", "SERVICE", "TRIES", "REPLAYS", "DIED"];
 
@@ -60,26 +60,4 @@ fn row(entry: &Entry, now_ms: u64) -> [String; 9] {
         letter.replays.to_string(),
         format!("{} ago", ago(now_ms.saturating_sub(letter.last_failed_ms) / 1000)),
     ]
-}
-
-/// Seconds in the largest two units.
-pub fn ago(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{minutes}m {}s", seconds % 60),
-        3600..86_400 => format!("{hours}h {}m", minutes % 60),
-        _ => format!("{days}d {}h", hours % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ago;
-
-    #[test]
-    fn a_time_ago_is_two_units() {
-        let told = [5, 65, 7_380, 93_600].map(ago);
-        assert_eq!(told, ["5s", "1m 5s", "2h 3m", "1d 2h"]);
-    }
 }

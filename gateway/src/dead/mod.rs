@@ -17,7 +17,7 @@ mod socket;
 mod source;
 mod spill;
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -25,7 +25,7 @@ use shared::program::{Failure, Stopped};
 use shared::settings::{Values, with_some_flags};
 use tokio_util::sync::CancellationToken;
 
-use crate::output::{Output, say};
+use crate::output::{Output, agrees, note, say};
 use entry::Entry;
 use filter::Filter;
 use replay::Rate;
@@ -108,11 +108,6 @@ pub fn command() -> Command {
         .subcommand(filtered(discard))
         .subcommand(filtered(export))
         .subcommand(with_common(import))
-}
-
-/// The flags of the subcommand, which are what the settings are read from.
-pub fn flags(dead: &ArgMatches) -> &ArgMatches {
-    dead.subcommand().map_or(dead, |(_, flags)| flags)
 }
 
 pub async fn dead(values: Values, dead: &ArgMatches, stop: CancellationToken) -> Result<Stopped, Failure> {
@@ -229,7 +224,10 @@ impl Call<'_> {
             |_| false,
             async |source, entries| {
                 let entries = filter.choose(entries);
-                if entries.is_empty() || sure || agrees(entries.len()).await? {
+                if entries.is_empty()
+                    || sure
+                    || agrees(&format!("discard {} letters for ever?", entries.len())).await?
+                {
                     source.remove(&entries).await?;
                     Ok(Some(entries.len()))
                 } else {
@@ -283,24 +281,4 @@ impl Call<'_> {
         }
         Filter::read(self.flags)
     }
-}
-
-/// Asks at the terminal. Where there is none nobody can agree.
-async fn agrees(count: usize) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::Refused(format!("say --yes to discard {count} letters without being asked")));
-    }
-    let asking = tokio::task::spawn_blocking(move || {
-        note(&format!("discard {count} letters for ever? [y/N]"));
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
-    });
-    let answer = asking.await.map_err(|error| Failure::Failed(error.to_string()))?;
-    Ok(answer.is_ok_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes")))
-}
-
-/// A line of words, on stderr.
-fn note(line: &str) {
-    // Nobody may be left to read it.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,11 +1,11 @@
 //! The dead letters on RabbitMQ.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use shared::program::Failure;
 use shared::queue::rabbitmq::{self, DeadError, DeadLetters};
-use shared::queue::{Letter, PublishError, Publisher};
+use shared::queue::{Letter, Publisher, Publishing};
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
 use shared::store::{Store, redis};
@@ -23,6 +23,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// How often a lock that somebody else has is tried again, with `--wait`.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// Letters that are published before the first one's confirm is waited for.
+const IN_FLIGHT: usize = 512;
 
 pub struct Rabbit {
     dead: DeadLetters,
@@ -133,30 +136,46 @@ impl Rabbit {
         let Some(Replay { publisher, store }) = &self.replay else {
             return Err(Failure::Failed("the replay was not prepared".to_owned()));
         };
-        let mut publishing = Vec::with_capacity(batch.len());
+        let (publisher, store) = (publisher.clone(), store.clone());
+        let (mut flying, mut replayed) = (VecDeque::with_capacity(IN_FLIGHT), 0);
         let mut stopped = None;
         for entry in batch {
+            if flying.len() >= IN_FLIGHT {
+                replayed += self.land(&mut flying, &mut stopped).await?;
+            }
+            if stopped.is_some() {
+                break;
+            }
             let letter = self.spill.letter(entry)?;
             let Some(envelope) = letter.again(by) else { continue };
-            if let Err(error) = keep_rest(store, &letter, &envelope).await {
+            if let Err(error) = keep_rest(&store, &letter, &envelope).await {
                 stopped = Some(error.to_string());
                 break;
             }
-            publishing.push((entry, publisher.begin(&envelope)));
+            flying.push_back((entry, publisher.begin(&envelope)));
         }
-        let mut confirmed = Vec::with_capacity(publishing.len());
-        for (entry, publishing) in publishing {
-            // What comes behind one that failed may have been published too: its letter stays, and runs once.
-            match publishing.await {
-                Ok(()) if stopped.is_none() => confirmed.push(entry),
-                Ok(()) => {}
-                Err(error) => stopped = Some(in_words(&error)),
+        while !flying.is_empty() {
+            replayed += self.land(&mut flying, &mut stopped).await?;
+        }
+        Ok((replayed, stopped))
+    }
+
+    /// Waits for the oldest's confirm and removes its letter; how many that were, none or one. What comes behind one that
+    /// failed may have been published too: its letter stays, and runs once.
+    async fn land(
+        &mut self,
+        flying: &mut VecDeque<(&Entry, Publishing)>,
+        stopped: &mut Option<String>,
+    ) -> Result<usize, Failure> {
+        let Some((entry, publishing)) = flying.pop_front() else { return Ok(0) };
+        match publishing.await {
+            Ok(()) if stopped.is_none() => self.remove(entry).await.map(|()| 1),
+            Ok(()) => Ok(0),
+            Err(error) => {
+                stopped.get_or_insert(error.to_string());
+                Ok(0)
             }
         }
-        for entry in &confirmed {
-            self.remove(entry).await?;
-        }
-        Ok((confirmed.len(), stopped))
     }
 
     pub async fn remove(&mut self, entry: &Entry) -> Result<(), Failure> {
@@ -179,10 +198,6 @@ impl Rabbit {
     pub async fn close(self) -> Result<(), Failure> {
         self.dead.close().await.map_err(failed)
     }
-}
-
-fn in_words(error: &PublishError) -> String {
-    error.to_string()
 }
 
 fn failed(error: DeadError) -> Failure {

@@ -17,12 +17,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::entry::Entry;
-use super::note;
 use super::source::Source;
-use crate::output::{Output, say};
+use crate::output::{Output, note, say};
 
-/// Letters that are published before the first one's confirm is waited for.
-const BATCH: usize = 512;
+/// Letters between two looks at Ctrl-C and the clock: under a second's worth.
+const BATCH: usize = 4096;
 
 /// With a rate, batches are as large as what may go in this time.
 const BEAT: f64 = 0.1;

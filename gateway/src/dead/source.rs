@@ -8,8 +8,8 @@ use shared::settings::Values;
 
 use super::embedded::Embedded;
 use super::entry::Entry;
-use super::note;
 use super::rabbit::Rabbit;
+use crate::output::note;
 
 pub enum Source {
     RabbitMq(Box<Rabbit>),

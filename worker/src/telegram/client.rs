@@ -58,6 +58,19 @@ pub struct Settings {
 }
 
 impl Settings {
+    pub fn api(&self) -> &str {
+        &self.api
+    }
+
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Whether the API is on this machine.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
     pub fn read(values: &Values) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let token = problems.take(token(values));

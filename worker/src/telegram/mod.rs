@@ -6,6 +6,8 @@ pub mod error;
 mod next;
 mod pace;
 mod park;
+mod plain;
 
 pub use client::{BotName, Going, Sent, Settings, Telegram};
 pub use park::{Note, share_parks};
+pub use plain::{Bot, PlainError};

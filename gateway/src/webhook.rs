@@ -1,0 +1,280 @@
+//! `tgw webhook`: where Telegram posts this bot's updates, always with the configured secret.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use shared::clock;
+use shared::program::{Failure, Stopped};
+use shared::settings::{Problems, Values, with_some_flags};
+use worker::{Bot, PlainError};
+
+use crate::output::{Output, ago, agrees, note, say};
+
+const SETTINGS: [&str; 7] = [
+    "TELEGRAM_BOT_TOKEN",
+    "TELEGRAM_API_URL",
+    "TELEGRAM_TIMEOUT",
+    "TELEGRAM_WEBHOOK_SECRET",
+    "TELEGRAM_WEBHOOK_SECRET_PREVIOUS",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+];
+
+/// The ports that Telegram posts to.
+const PORTS: [u16; 4] = [443, 80, 88, 8443];
+
+pub fn command() -> Command {
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    let text = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let yes = || flag("yes", "Do not ask");
+    let drop = || flag("drop-pending-updates", "Have Telegram forget what it has not delivered yet");
+    let with_common = |command: Command| with_some_flags(command.arg(Output::flag()), &SETTINGS);
+    let set = Command::new("set")
+        .about("Has Telegram post updates to an address, with the configured secret")
+        .arg(text("url", "URL", "The webhook's address, such as https://example.com/webhook/telegram").required(true))
+        .arg(
+            text("max-connections", "N", "Updates that Telegram delivers at once, 1 to 100 [Telegram's default: 40]")
+                .value_parser(clap::value_parser!(u8).range(1..=100)),
+        )
+        .arg(
+            text("allowed-updates", "KINDS", "Only these kinds, such as message,callback_query; default for Telegram's own choice [default: as it was]")
+                .action(ArgAction::Append)
+                .value_delimiter(','),
+        )
+        .arg(
+            text("ip-address", "ADDRESS", "Post there, whatever the DNS says")
+                .value_parser(clap::value_parser!(std::net::IpAddr)),
+        )
+        .arg(drop())
+        .arg(yes());
+    let info =
+        Command::new("info").about("Tells where Telegram posts, what waits there, and what went wrong last");
+    let delete =
+        Command::new("delete").about("Has Telegram post nowhere; updates wait there").arg(drop()).arg(yes());
+    let rotate = Command::new("rotate").about(
+        "Has Telegram send the configured secret, with all else as it is: once every ingress has the new one as \
+         TELEGRAM_WEBHOOK_SECRET and the old one as TELEGRAM_WEBHOOK_SECRET_PREVIOUS",
+    );
+    Command::new("webhook")
+        .about("Where Telegram posts the bot's updates")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(with_common(set))
+        .subcommand(with_common(info))
+        .subcommand(with_common(delete))
+        .subcommand(with_common(rotate))
+}
+
+pub async fn webhook(values: Values, webhook: &ArgMatches) -> Result<Stopped, Failure> {
+    let Some((name, flags)) = webhook.subcommand() else { return Ok(Stopped::Clean) };
+    let bot = Bot::read(&values)?.map_err(failed)?;
+    let call = Call { bot, values: &values, flags, output: Output::of(flags) };
+    match name {
+        "set" => call.set().await,
+        "info" => call.tell("").await,
+        "delete" => call.delete().await,
+        _ => call.rotate().await,
+    }
+}
+
+struct Call<'a> {
+    bot: Bot,
+    values: &'a Values,
+    flags: &'a ArgMatches,
+    output: Output,
+}
+
+impl Call<'_> {
+    async fn set(&self) -> Result<Stopped, Failure> {
+        let secrets = ingress::Secrets::read(self.values).map_err(Problems::from)?;
+        let url = self.flags.get_one::<String>("url").map(String::as_str).unwrap_or_default();
+        warnings(url)?.iter().for_each(|warning| note(&format!("warning: {warning}")));
+        let before = text(&self.info().await?, "url").to_owned();
+        let drops = self.flags.get_flag("drop-pending-updates");
+        let mut lost = Vec::new();
+        if !before.is_empty() && before != url {
+            lost.push(format!("Telegram posts to {before} now; have it post to {url}?"));
+        }
+        if drops {
+            lost.push("have Telegram forget what it has not delivered?".to_owned());
+        }
+        if !self.sure(&lost.join(" And ")).await? {
+            return Ok(Stopped::TimeRanOut);
+        }
+        let mut params = json!({ "url": url, "secret_token": secrets.current().expose_secret() });
+        if let Some(count) = self.flags.get_one::<u8>("max-connections") {
+            params["max_connections"] = json!(count);
+        }
+        if let Some(address) = self.flags.get_one::<std::net::IpAddr>("ip-address") {
+            params["ip_address"] = json!(address.to_string());
+        }
+        if let Some(kinds) = self.flags.get_many::<String>("allowed-updates") {
+            let kinds: Vec<_> = kinds.filter(|kind| *kind != "default").collect();
+            params["allowed_updates"] = json!(kinds);
+        }
+        if drops {
+            params["drop_pending_updates"] = json!(true);
+        }
+        self.bot.call("setWebhook", &params).await.map_err(failed)?;
+        self.tell("set").await
+    }
+
+    async fn delete(&self) -> Result<Stopped, Failure> {
+        let drops = self.flags.get_flag("drop-pending-updates");
+        let question = match (text(&self.info().await?, "url"), drops) {
+            ("", false) => String::new(),
+            (_, false) => "have Telegram post nowhere?".to_owned(),
+            (_, true) => "have Telegram post nowhere, and forget what it has not delivered?".to_owned(),
+        };
+        if !self.sure(&question).await? {
+            return Ok(Stopped::TimeRanOut);
+        }
+        let params = json!({ "drop_pending_updates": drops });
+        self.bot.call("deleteWebhook", &params).await.map_err(failed)?;
+        self.tell("deleted").await
+    }
+
+    /// A request that is under way while the secret changes carries the old one (facts T9), so an ingress that takes only
+    /// the new one would drop updates.
+    async fn rotate(&self) -> Result<Stopped, Failure> {
+        let secrets = ingress::Secrets::read(self.values).map_err(Problems::from)?;
+        if !secrets.are_two() {
+            return Err(Failure::Refused(
+                "TELEGRAM_WEBHOOK_SECRET_PREVIOUS is to be the old secret and TELEGRAM_WEBHOOK_SECRET the new one: \
+                 start every ingress with both first, then rotate, and then leave the old one out"
+                    .to_owned(),
+            ));
+        }
+        let info = self.info().await?;
+        if text(&info, "url").is_empty() {
+            return Err(Failure::Failed("there is no webhook: set one".to_owned()));
+        }
+        if info["has_custom_certificate"] == json!(true) {
+            return Err(Failure::Failed(
+                "the webhook has a certificate of its own, which Telegram wants again: use setWebhook itself"
+                    .to_owned(),
+            ));
+        }
+        let mut params = json!({ "url": info["url"], "secret_token": secrets.current().expose_secret() });
+        for kept in ["max_connections", "allowed_updates"] {
+            if !info[kept].is_null() {
+                params[kept] = info[kept].clone();
+            }
+        }
+        self.bot.call("setWebhook", &params).await.map_err(failed)?;
+        self.tell("rotated; leave TELEGRAM_WEBHOOK_SECRET_PREVIOUS out when nothing more comes with it").await
+    }
+
+    async fn info(&self) -> Result<Value, Failure> {
+        self.bot.call("getWebhookInfo", &json!({})).await.map_err(failed)
+    }
+
+    /// How it is, behind `done`.
+    async fn tell(&self, done: &str) -> Result<Stopped, Failure> {
+        let info = self.info().await?;
+        if !done.is_empty() {
+            note(done);
+        }
+        match self.output {
+            Output::Json => say(&info.to_string())?,
+            Output::Words => page(&info, clock::now_ms() / 1000).iter().try_for_each(|line| say(line))?,
+        }
+        Ok(Stopped::Clean)
+    }
+
+    async fn sure(&self, question: &str) -> Result<bool, Failure> {
+        Ok(question.is_empty() || self.flags.get_flag("yes") || agrees(question).await?)
+    }
+}
+
+/// What Telegram would refuse or a person regret.
+fn warnings(url: &str) -> Result<Vec<String>, Failure> {
+    let parsed = url::Url::parse(url).ok().filter(|url| url.host().is_some());
+    let Some(parsed) = parsed.filter(|url| matches!(url.scheme(), "http" | "https")) else {
+        return Err(Failure::Refused(format!("--url is {url:?}, but must be an https address")));
+    };
+    let mut warnings = Vec::new();
+    if parsed.scheme() == "http" {
+        warnings
+            .push("Telegram itself posts to https only; a Bot API server of one's own takes http".to_owned());
+    }
+    if parsed.port_or_known_default().is_none_or(|port| !PORTS.contains(&port)) {
+        warnings.push("Telegram itself posts to the ports 443, 80, 88 and 8443 only".to_owned());
+    }
+    if parsed.path() != "/webhook/telegram" {
+        warnings.push(format!("the ingress listens at /webhook/telegram, this leads to {}", parsed.path()));
+    }
+    Ok(warnings)
+}
+
+/// A status page.
+fn page(info: &Value, now: u64) -> Vec<String> {
+    let url = text(info, "url");
+    if url.is_empty() {
+        return vec!["webhook   none: updates wait at Telegram".to_owned(), waiting(info)];
+    }
+    let mut lines = vec![format!("webhook   {url}"), waiting(info)];
+    let since = |name: &str| info[name].as_u64().map(|at| format!("{} ago", ago(now.saturating_sub(at))));
+    match since("last_error_date") {
+        Some(when) => lines.push(format!("error     {}, {when}", text(info, "last_error_message"))),
+        None => lines.push("error     none".to_owned()),
+    }
+    if let Some(when) = since("last_synchronization_error_date") {
+        lines.push(format!("sync      Telegram's own servers were out of step {when}"));
+    }
+    if let Some(count) = info["max_connections"].as_u64() {
+        lines.push(format!("at once   {count}"));
+    }
+    let kinds: Vec<&str> =
+        info["allowed_updates"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    lines.push(format!(
+        "kinds     {}",
+        if kinds.is_empty() { "Telegram's default".to_owned() } else { kinds.join(", ") }
+    ));
+    if let Some(address) = info["ip_address"].as_str() {
+        lines.push(format!("address   {address}"));
+    }
+    lines
+}
+
+fn waiting(info: &Value) -> String {
+    format!("pending   {}", info["pending_update_count"])
+}
+
+fn text<'a>(info: &'a Value, name: &str) -> &'a str {
+    info[name].as_str().unwrap_or_default()
+}
+
+fn failed(error: PlainError) -> Failure {
+    Failure::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_tells_what_went_wrong_and_when() {
+        let info = json!({"url": "https://a.example/webhook/telegram", "pending_update_count": 3, "max_connections": 40,
+            "last_error_date": 1_000, "last_error_message": "Connection refused"});
+        let lines = [
+            "webhook   https://a.example/webhook/telegram",
+            "pending   3",
+            "error     Connection refused, 1m 5s ago",
+            "at once   40",
+            "kinds     Telegram's default",
+        ];
+        assert_eq!(page(&info, 1_065), lines);
+    }
+
+    #[test]
+    fn an_address_that_telegram_does_not_post_to_is_told() {
+        assert!(warnings("https://a.example/webhook/telegram").unwrap().is_empty());
+        assert_eq!(warnings("http://a.example:8000/telegram").unwrap().len(), 3);
+        assert!(warnings("a.example").is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! One call of the Bot API and its result as it came, for the operators' commands: no pace, no retry but Telegram's own.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use serde_json::Value;
+use shared::settings::{Problems, Values};
+
+use super::Settings;
+
+/// A person waits: a longer refusal is told and not waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why there is no result, in words without the token.
+#[derive(Debug, thiserror::Error)]
+pub enum PlainError {
+    #[error("Telegram can't be asked: {0}")]
+    Away(String),
+    #[error("Telegram knows no bot with this token: check TELEGRAM_BOT_TOKEN")]
+    WrongToken,
+    /// Its own words.
+    #[error("Telegram refuses: {0}")]
+    Refused(String),
+}
+
+/// The bot, as its owner sees it.
+pub struct Bot {
+    http: reqwest::Client,
+    settings: Settings,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    ok: bool,
+    #[serde(default)]
+    result: Value,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    parameters: Parameters,
+}
+
+#[derive(Default, Deserialize)]
+struct Parameters {
+    #[serde(default)]
+    retry_after: u64,
+}
+
+impl Bot {
+    pub fn read(values: &Values) -> Result<Result<Self, PlainError>, Problems> {
+        let settings = Settings::read(values)?;
+        let mut http = reqwest::Client::builder()
+            .timeout(settings.timeout())
+            .redirect(reqwest::redirect::Policy::none());
+        // A company's proxy leads to Telegram, not to this machine.
+        if settings.is_local() {
+            http = http.no_proxy();
+        }
+        Ok(http.build().map(|http| Self { http, settings }).map_err(away))
+    }
+
+    /// The result of one call. A 429 of a few seconds is waited for, once.
+    pub async fn call(&self, method: &str, params: &Value) -> Result<Value, PlainError> {
+        let (status, answer) = self.ask(method, params).await?;
+        let wait = Duration::from_secs(answer.parameters.retry_after);
+        let (status, answer) = if status == StatusCode::TOO_MANY_REQUESTS && wait <= PATIENCE {
+            tokio::time::sleep(wait).await;
+            self.ask(method, params).await?
+        } else {
+            (status, answer)
+        };
+        match status {
+            _ if answer.ok => Ok(answer.result),
+            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => Err(PlainError::WrongToken),
+            _ => Err(PlainError::Refused(answer.description)),
+        }
+    }
+
+    async fn ask(&self, method: &str, params: &Value) -> Result<(StatusCode, Answer), PlainError> {
+        // The address holds the token (facts T19).
+        let address = format!("{}/bot{}/{method}", self.settings.api(), self.settings.token.expose_secret());
+        let asking =
+            self.http.post(address).header(CONTENT_TYPE, "application/json").body(params.to_string());
+        let answer = asking.send().await.map_err(away)?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(away)?;
+        let nonsense = |_| PlainError::Away(format!("it answers {status}, and no JSON of the Bot API's"));
+        Ok((status, serde_json::from_slice(&body).map_err(nonsense)?))
+    }
+}
+
+fn away(error: reqwest::Error) -> PlainError {
+    PlainError::Away(error.without_url().to_string())
+}
