@@ -13,6 +13,8 @@ mod backend;
 mod embedded;
 #[path = "doors/handover.rs"]
 mod handover;
+#[path = "doors/lease.rs"]
+mod lease;
 #[path = "doors/letter.rs"]
 mod letter;
 #[path = "doors/model.rs"]

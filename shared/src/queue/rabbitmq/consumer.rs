@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Teller, supervise};
 use super::depth;
 use super::forwarder::{self, Holding};
-use super::lease::{Held, Lease};
+use super::lease::{Held, Lease, Place};
 use super::pulse::{self, Pulse};
 use super::topology::{PATIENCE, declare_partition};
 use super::{Link, Need, Settings};
@@ -84,6 +84,17 @@ fn offer(
     }
 }
 
+/// Gives up a partition that could not be consumed. Its lease would else last as long as the connection, and keep out
+/// the worker whose share it has become meanwhile. Nobody waits for it, since a broker that is silent about the queue
+/// can be silent about the lease too; until it has answered this process does not claim the partition again, so
+/// that a late deletion never takes a lease that is in use.
+async fn hand_back(lease: Lease, place: Place) {
+    if let Err(error) = lease.give_back().await {
+        tracing::debug!(%error, "a lease was gone already");
+    }
+    drop(place);
+}
+
 /// A channel that consumes a partition.
 pub(super) struct Subscription {
     pub channel: Channel,
@@ -117,7 +128,13 @@ impl Consumer {
         let connected = connections.wait_for(Option::is_some).await.map_err(|_| ClaimError::Away)?.clone();
         let connection = connected.ok_or(ClaimError::Away)?;
         let lease = Lease::take(&connection, self.settings.lease_queue(partition)).await?;
-        let subscription = self.subscribe(&connection, partition, prefetch).await?;
+        let subscription = match self.subscribe(&connection, partition, prefetch).await {
+            Ok(subscription) => subscription,
+            Err(error) => {
+                tokio::spawn(hand_back(lease, place));
+                return Err(error);
+            }
+        };
         let holding = Holding { consumer: self.clone(), connection, partition, lease, place };
         Ok(forwarder::start(holding, subscription, prefetch))
     }
