@@ -164,6 +164,41 @@ async fn a_queue_that_is_deleted_under_load_is_made_again_and_only_its_content_i
     reads(&world, user, &due).await;
 }
 
+/// `suspend` or `resume` for the process that has the log of each partition's queue: as if its node were frozen, with
+/// all other processes of the broker at work.
+fn queues(rabbit: &mut Rabbit, what: &str) {
+    let each = format!(
+        "[sys:{what}(whereis(element(1, amqqueue:get_pid(Q)))) \
+         || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) == rabbit_quorum_queue]."
+    );
+    rabbit.control(&["eval", &each]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_has_waited_long_for_a_partition_consumes_it_once() {
+    let mut rabbit = Rabbit::private().await;
+    let mut world = world_on(rabbit.url()).await;
+    world.conversation.echo();
+    let user = world.user();
+    let mut due = talk(&world, user, "before", 1).await;
+    reads(&world, user, &due).await;
+    world.worker_mut().term();
+    world.worker_mut().wait_exit().await;
+    queues(&mut rabbit, "suspend");
+    world.worker_mut().start_again();
+    let is_silent = |line: &serde_json::Value| {
+        line["message"].as_str().is_some_and(|text| text.contains("queue of a partition does not answer"))
+    };
+    wait_for("every partition is waited for", LONG, || async {
+        (world.worker().logged(is_silent).len() >= 4).then_some(())
+    })
+    .await;
+    queues(&mut rabbit, "resume");
+    // A consumer too many would take its part of these.
+    due.extend(talk(&world, user, "after", 20).await);
+    reads(&world, user, &due).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_comes_back_empty_gets_its_topology_again() {
     let mut rabbit = Rabbit::private().await;

@@ -5,6 +5,7 @@
 //! queue (facts R1).
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,7 +123,14 @@ impl Consumer {
         self.held.ready(partition)
     }
 
+    /// A caller that does not wait for the end of it leaves nothing behind: what is claimed then is given back.
     pub async fn claim(&self, partition: u16, prefetch: u16) -> Result<Claim, ClaimError> {
+        let this = self.clone();
+        let claiming = tokio::spawn(async move { this.claim_to_the_end(partition, prefetch).await });
+        claiming.await.unwrap_or(Err(ClaimError::Away))
+    }
+
+    async fn claim_to_the_end(&self, partition: u16, prefetch: u16) -> Result<Claim, ClaimError> {
         let place = self.held.take(partition).ok_or(ClaimError::Held)?;
         let mut connections = self.connection.clone();
         let connected = connections.wait_for(Option::is_some).await.map_err(|_| ClaimError::Away)?.clone();
@@ -146,32 +154,51 @@ impl Consumer {
         partition: u16,
         prefetch: u16,
     ) -> Result<Subscription, ClaimError> {
-        let consuming = tokio::time::timeout(PATIENCE, self.consume(connection, partition, prefetch)).await;
+        let prepared = tokio::time::timeout(PATIENCE, self.prepare(connection, partition, prefetch)).await;
         let silent = |_| {
             events::partition_silent(partition);
             ClaimError::Away
         };
-        consuming.map_err(silent)?.map_err(|error| {
+        let refused = |error: lapin::Error| {
             tracing::debug!(partition, %error, "a partition can't be consumed");
             ClaimError::Away
-        })
+        };
+        let (channel, ready) = prepared.map_err(silent)?.map_err(refused)?;
+        let consumer = self.consume(&channel, partition).await.map_err(refused)?;
+        Ok(Subscription { channel, consumer, ready, over: CancellationToken::new() })
     }
 
-    async fn consume(
+    /// A channel that may have so many in hand, and how many updates are in the queue.
+    async fn prepare(
         &self,
         connection: &Connection,
         partition: u16,
         prefetch: u16,
-    ) -> Result<Subscription, lapin::Error> {
+    ) -> Result<(Channel, u32), lapin::Error> {
         let channel = connection.create_channel().await?;
         declare_partition(&channel, &self.settings, partition).await?;
         let ready = self.outlast_old_consumer(&channel, partition).await?;
         // Per consumer: 4.3 refuses a global qos (facts R14), and without one lapin's inner queue is unbounded (facts L6).
         channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
+        Ok((channel, ready))
+    }
+
+    /// Waits for the broker's answer, however late. While the queue's leader is frozen the broker puts the question to
+    /// it for up to 30 s, and then to the next node; once it is asked it can't be taken back. lapin keeps the channel of
+    /// an unanswered `basic.consume` open, though nobody has it any more: given up, it becomes a consumer beside
+    /// whoever consumes the partition then, and takes updates that nobody reads.
+    async fn consume(&self, channel: &Channel, partition: u16) -> Result<lapin::Consumer, lapin::Error> {
         let queue = self.settings.partition_queue(partition);
         let options = BasicConsumeOptions::default();
-        let consumer = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?;
-        Ok(Subscription { channel, consumer, ready, over: CancellationToken::new() })
+        let mut consuming =
+            pin!(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()));
+        match tokio::time::timeout(PATIENCE, &mut consuming).await {
+            Ok(consumer) => consumer,
+            Err(_) => {
+                events::partition_silent(partition);
+                consuming.await
+            }
+        }
     }
 
     /// Waits until no consumer is left on the queue; how many updates are in it then. A node that has just started
