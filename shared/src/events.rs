@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use crate::metrics::{self, Counters, Gauges};
 use crate::queue::Reason;
@@ -17,6 +18,13 @@ static RETURNED: Counters =
     LazyLock::new(|| metrics::counters("tgw_publishes_returned_total", "Messages that no queue took", &[]));
 static SILENT: Counters = LazyLock::new(|| {
     metrics::counters("tgw_partition_silent_total", "Times that a partition's queue did not answer", &[])
+});
+static PUBLISH_SILENT: Counters = LazyLock::new(|| {
+    metrics::counters(
+        "tgw_publish_silent_total",
+        "Channels given up since nothing on them was confirmed",
+        &[],
+    )
 });
 static DEAD_LETTERS: Counters = LazyLock::new(|| {
     metrics::counters("tgw_dead_letters_total", "Dead letters that were published", &["reason"])
@@ -62,6 +70,13 @@ pub fn fanout_lost(exchange: &str, error: &dyn Display) {
 pub fn publish_returned() {
     metrics::count(&RETURNED, &[]);
     tracing::error!("the broker has no queue for an update; declaring the queues again");
+}
+
+/// Nothing that was published on a channel was confirmed for so long: it is tried on another one.
+pub fn publish_silent(after: Duration) {
+    metrics::count(&PUBLISH_SILENT, &[]);
+    let seconds = after.as_secs();
+    tracing::warn!(seconds, "the broker confirms nothing on a channel; trying another one");
 }
 
 /// A dead letter is on disk.

@@ -199,6 +199,27 @@ async fn a_worker_that_has_waited_long_for_a_partition_consumes_it_once() {
     reads(&world, user, &due).await;
 }
 
+/// The broker's end of every channel that publishes with confirms does nothing any more, as one that waits for a frozen
+/// node.
+const SUSPEND_CHANNELS: &str = "[sys:suspend(Channel) || Channel <- rabbit_channel:list_local(), \
+                                 rabbit_channel:info(Channel, [confirm]) == [{confirm, true}]].";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingress_whose_channels_are_answered_no_more_publishes_on_others() {
+    let mut rabbit = Rabbit::private().await;
+    let mut world = world_on(rabbit.url()).await;
+    world.conversation.echo();
+    let user = world.user();
+    let mut due = talk(&world, user, "before", 1).await;
+    reads(&world, user, &due).await;
+    world.worker_mut().term();
+    world.worker_mut().wait_exit().await;
+    rabbit.control(&["eval", SUSPEND_CHANNELS]);
+    due.extend(talk(&world, user, "after", 4).await);
+    world.worker_mut().start_again();
+    reads(&world, user, &due).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_comes_back_empty_gets_its_topology_again() {
     let mut rabbit = Rabbit::private().await;

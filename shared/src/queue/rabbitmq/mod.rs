@@ -11,6 +11,7 @@ mod depth;
 mod fanout;
 mod forwarder;
 mod lease;
+mod owner;
 mod publisher;
 mod pulse;
 mod topology;

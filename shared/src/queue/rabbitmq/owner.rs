@@ -1,0 +1,221 @@
+//! The owner of a channel: publishes what comes in, answers with the broker's confirms, and changes a channel on which
+//! nothing is confirmed for another one.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::events;
+use crate::queue::PublishError;
+
+/// Without an ack for so long, though something was sent, a channel is changed for another one: on the broker a channel
+/// may wait for a queue's leader where it was when the channel first sent something to that queue. On 3.10.8 each
+/// message to a leader that has frozen since, and is no leader any more, costs 7 s, and all the others on the channel
+/// wait behind it. A new channel asks where the leader is. Longer than it takes to elect one.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Each time in a row that a new channel is no better it gets twice as long, up to this: where too few of a queue's
+/// nodes are up for a leader, each time is another copy of what is on the way.
+const LONGEST_SILENCE: Duration = Duration::from_secs(600);
+
+/// How often a silence is looked for.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Messages that may wait for one owner, and as many again that may wait for their confirms.
+pub(super) const WAITING: usize = 1024;
+
+/// One message, and who waits for its confirm.
+pub(super) struct Job {
+    pub exchange: ShortString,
+    pub routing_key: ShortString,
+    pub properties: BasicProperties,
+    pub body: Bytes,
+    pub reply: oneshot::Sender<Result<(), PublishError>>,
+}
+
+/// Runs an owner, and after it another one on a new channel for as long as the one before was only kept waiting. What
+/// that one had on the way counts as not published.
+pub(super) async fn run(
+    connection: &Connection,
+    mut channel: Channel,
+    inbox: &Mutex<mpsc::Receiver<Job>>,
+) -> String {
+    let mut patience = SILENCE;
+    loop {
+        let ended = own(&channel, inbox, connection, patience).await;
+        let confirmed = match ended {
+            Ended::Failed(error) => return error,
+            Ended::Silent { confirmed } => confirmed,
+        };
+        events::publish_silent(patience);
+        patience = if confirmed { SILENCE } else { (patience * 2).min(LONGEST_SILENCE) };
+        let fresh = match open_channel(connection).await {
+            Ok(fresh) => fresh,
+            Err(error) => return error.to_string(),
+        };
+        // Closed when the broker comes to it: whatever is before that on the channel is in its hands.
+        let silent = std::mem::replace(&mut channel, fresh);
+        tokio::spawn(async move { silent.close(200, "silent".into()).await });
+    }
+}
+
+pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// A confirm that came, and what was waiting for it.
+struct Confirmed {
+    message_id: Option<ShortString>,
+    reply: oneshot::Sender<Result<(), PublishError>>,
+    result: Result<Confirmation, lapin::Error>,
+}
+
+/// Why an owner ended.
+enum Ended {
+    Failed(String),
+    /// The broker took nothing for as long as the owner has patience; and whether it took anything before.
+    Silent {
+        confirmed: bool,
+    },
+}
+
+/// Publishes what comes in, until the channel fails or is silent for too long.
+async fn own(
+    channel: &Channel,
+    inbox: &Mutex<mpsc::Receiver<Job>>,
+    connection: &Connection,
+    patience: Duration,
+) -> Ended {
+    // Uncontended: the owners before this one have ended.
+    let mut inbox = inbox.lock().await;
+    let mut open = true;
+    let mut unconfirmed = FuturesUnordered::new();
+    let mut returned = HashSet::new();
+    let mut acks = Acks::default();
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            Some(confirmed) = unconfirmed.next() => {
+                let batch = ready_batch(confirmed, &mut unconfirmed);
+                acks.note(&batch, unconfirmed.is_empty());
+                if let Err(reason) = answer(batch, &mut returned) {
+                    return Ended::Failed(reason);
+                }
+            }
+            job = inbox.recv(), if open && unconfirmed.len() < WAITING => match job {
+                // Whoever waited for it has given up, and was told so: Telegram sends it again.
+                Some(job) if job.reply.is_closed() => {}
+                Some(job) => match publish(channel, job).await {
+                    Ok(confirm) => {
+                        acks.missing_since.get_or_insert_with(Instant::now);
+                        unconfirmed.push(confirm);
+                    }
+                    Err(error) => return Ended::Failed(error.to_string()),
+                },
+                None => open = false,
+            },
+            _ = look.tick(), if acks.missing_since.is_some() => {
+                // Under an alarm nothing is confirmed, on any channel.
+                if connection.status().blocked() {
+                    acks.missing_since = Some(Instant::now());
+                } else if acks.missing_since.is_some_and(|since| since.elapsed() >= patience) {
+                    return Ended::Silent { confirmed: acks.any };
+                }
+            }
+            else => return Ended::Failed("nobody publishes any more".to_owned()),
+        }
+    }
+}
+
+/// Whether the broker takes what it is sent. A refusal is no ack: a channel that waits for a frozen node refuses one
+/// message every 7 s.
+#[derive(Default)]
+struct Acks {
+    any: bool,
+    /// Since when something was sent and nothing was acked.
+    missing_since: Option<Instant>,
+}
+
+impl Acks {
+    fn note(&mut self, batch: &[Confirmed], all_are_answered: bool) {
+        if batch.iter().any(|confirmed| matches!(confirmed.result, Ok(Confirmation::Ack(_)))) {
+            self.any = true;
+            self.missing_since = (!all_are_answered).then(Instant::now);
+        }
+    }
+}
+
+/// `mandatory`, since an unroutable message is otherwise acked and lost (facts R10).
+async fn publish(
+    channel: &Channel,
+    job: Job,
+) -> Result<impl Future<Output = Confirmed> + use<>, lapin::Error> {
+    let Job { exchange, routing_key, properties, body, reply } = job;
+    let message_id = properties.message_id().clone();
+    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let confirm = channel.basic_publish(exchange, routing_key, options, &body, properties).await?;
+    Ok(async move {
+        let result = confirm.await;
+        // Only now: lapin has a copy until then, and whoever counts the bytes in memory counts ours (I5).
+        drop(body);
+        Confirmed { message_id, reply, result }
+    })
+}
+
+/// Everything that is confirmed by now. lapin hands a returned message to whichever confirm it resolves
+/// next, in no order (facts L2), but never later than the returned message's own: so all that is ready is
+/// read before anything is answered, and no message is called safe whose return is among it.
+fn ready_batch(
+    first: Confirmed,
+    unconfirmed: &mut FuturesUnordered<impl Future<Output = Confirmed>>,
+) -> Vec<Confirmed> {
+    let mut batch = vec![first];
+    while let Some(Some(confirmed)) = unconfirmed.next().now_or_never() {
+        batch.push(confirmed);
+    }
+    batch
+}
+
+/// Answers a batch. `returned` keeps the ids of returned messages whose confirms have not come yet.
+/// A return ends the channel, so that the supervisor declares the queues again.
+fn answer(batch: Vec<Confirmed>, returned: &mut HashSet<String>) -> Result<(), String> {
+    for confirmed in &batch {
+        if let Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) = &confirmed.result {
+            let id = message.properties.message_id().as_ref().map(|id| id.as_str().to_owned());
+            returned.insert(id.unwrap_or_default());
+            events::publish_returned();
+        }
+    }
+    let mut failed = None;
+    for Confirmed { message_id, reply, result } in batch {
+        let unroutable = returned.contains(message_id.as_ref().map_or("", |id| id.as_str()));
+        let answer = match result {
+            _ if unroutable => Err(PublishError::Unroutable),
+            Ok(Confirmation::Ack(_)) => Ok(()),
+            Ok(_) => Err(PublishError::Refused),
+            Err(error) => {
+                failed = Some(error.to_string());
+                Err(PublishError::Away)
+            }
+        };
+        // An Err here is a caller who no longer waits.
+        let _ = reply.send(answer);
+    }
+    match failed {
+        Some(error) => Err(error),
+        None if returned.is_empty() => Ok(()),
+        None => Err("a message was returned".to_owned()),
+    }
+}
