@@ -14,8 +14,8 @@ use crate::settings::Settings;
 use crate::state::World;
 use crate::{api, control, page};
 
-/// A body larger than any that a bot or a test has reason to send.
-const BODY_LIMIT: usize = 4 << 20;
+/// Telegram's own: a file may have 50 MB, and there are other fields beside it.
+const BODY_LIMIT: usize = 55 << 20;
 /// Answers under way get this long when the simulator stops.
 const STOP_GRACE_SECONDS: u64 = 1;
 

@@ -25,6 +25,9 @@ struct Flags {
     /// Answer 429 where Telegram would: a bot that writes, or calls setWebhook, too often
     #[arg(long)]
     limits: bool,
+    /// Open any number of connections to the webhook at once, which Telegram does not
+    #[arg(long)]
+    unlimited_connections: bool,
 }
 
 #[tokio::main]
@@ -50,6 +53,7 @@ async fn simulate(flags: Flags) -> anyhow::Result<()> {
         bot_username: flags.username.trim_start_matches('@').to_owned(),
         limit_set_webhook: flags.limits,
         limit_sending: flags.limits,
+        limit_connections: !flags.unlimited_connections,
         ..Settings::default()
     })?;
     let stop = stop_on_signal()?;

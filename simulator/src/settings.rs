@@ -18,6 +18,8 @@ pub struct Settings {
     pub limit_set_webhook: bool,
     /// Answer 429 to a bot that writes faster than facts T14 allows. Off: benchmarks do.
     pub limit_sending: bool,
+    /// Open connections to the webhook only as fast as Telegram does (facts T7). Off: as many as are wanted, at once.
+    pub limit_connections: bool,
     /// The first update's id. None: random, as Telegram starts (facts T8).
     pub first_update_id: Option<i64>,
     /// How long a webhook may take to answer. Telegram's own is 60 s (facts T6).
@@ -43,6 +45,7 @@ impl Default for Settings {
             page: true,
             limit_set_webhook: false,
             limit_sending: false,
+            limit_connections: true,
             first_update_id: None,
             delivery_timeout: Duration::from_secs(60),
             first_pause: Duration::from_secs(2),

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import echo
-import multipart
 from report import Report
 
 
@@ -27,8 +26,6 @@ def main():
                 continue
             for by in ("polling", "webhook"):
                 echo.run(report, library, by, simulator, folder / library / by, cache)
-        (folder / "forms").mkdir()
-        multipart.run(report, simulator, folder / "forms")
         for name in ("updates", "answers", "gateway"):
             (folder / name).mkdir()
             importlib.import_module(name).run(report, binaries, folder / name)

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import multipart
 from processes import TOKEN, Process, Simulator, free_port
 from report import check, wait_until
 
@@ -169,8 +168,6 @@ def listens(port):
 def start(library, by, simulator, folder, cache):
     """The bot, ready to be written to."""
     api, port = simulator.url, free_port()
-    if library == "teloxide" and multipart.needed(simulator):
-        api = multipart.stand_in(api)
     simulator.do("reset")
     environment = {"BOT_TOKEN": TOKEN, "API_URL": api, "PORT": str(port)}
     environment |= {"TELOXIDE_TOKEN": TOKEN, "TELOXIDE_API_URL": api, "RUST_LOG": "info"}

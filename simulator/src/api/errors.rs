@@ -32,8 +32,25 @@ impl ApiError {
         Self::new(403, "Forbidden: bot was blocked by the user")
     }
 
+    pub fn deactivated() -> Self {
+        Self::new(403, "Forbidden: user is deactivated")
+    }
+
     pub fn not_found() -> Self {
         Self::new(404, "Not Found")
+    }
+
+    pub fn no_method() -> Self {
+        Self::new(404, "Not Found: method not found")
+    }
+
+    pub fn too_large() -> Self {
+        Self::new(413, "Request Entity Too Large")
+    }
+
+    /// No words of Telegram's: it knows the method, and answers with something that is not made here.
+    pub fn not_simulated(method: &str) -> Self {
+        Self::new(501, format!("Not Implemented: the simulator does not simulate {method}"))
     }
 
     pub fn conflict(text: &str) -> Self {

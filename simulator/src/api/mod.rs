@@ -7,6 +7,7 @@ mod known;
 mod methods;
 mod params;
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,13 +18,39 @@ use futures_util::stream;
 use serde_json::{Value, json};
 
 use crate::settings::TokenCheck;
+use crate::state::World;
 use crate::state::calls::Call;
 use crate::state::failures::Rule;
-use crate::state::{World, now_ms};
 use errors::ApiError;
 use params::Params;
 
 type Answer = Result<Value, ApiError>;
+
+/// A result, and the few words that Telegram adds to it in some methods.
+struct Reply {
+    result: Value,
+    description: Option<&'static str>,
+}
+
+impl Reply {
+    fn done(description: &'static str) -> Self {
+        Self { result: Value::Bool(true), description: Some(description) }
+    }
+
+    fn body(self) -> Value {
+        let mut body = json!({"ok": true, "result": self.result});
+        if let Some(description) = self.description {
+            body["description"] = json!(description);
+        }
+        body
+    }
+}
+
+impl From<Value> for Reply {
+    fn from(result: Value) -> Self {
+        Self { result, description: None }
+    }
+}
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config.route("/bot{token}/{method}", web::route().to(call));
@@ -32,12 +59,13 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
 async fn call(
     request: HttpRequest,
     path: web::Path<(String, String)>,
-    body: web::Bytes,
+    body: Result<web::Bytes, actix_web::Error>,
     world: web::Data<World>,
 ) -> HttpResponse {
     let (token, named) = path.into_inner();
     let method = known::method(&named);
-    let params = Params::read(&request, &body);
+    let Ok(body) = body else { return ApiError::too_large().response() };
+    let params = Params::read(&request, body).await;
     let mut record = Record::open(world.into_inner(), method.unwrap_or(&named), &params);
     let world = record.world.clone();
     match world.settings.admit(&token) {
@@ -46,16 +74,37 @@ async fn call(
         TokenCheck::Malformed => return record.close(Err(ApiError::not_found())),
     }
     let Some(method) = method else {
-        return record.close(Err(ApiError::not_found()));
+        return record.close(Err(ApiError::no_method()));
     };
-    if let Some(seconds) = world.punishments().left(method, params.integer("chat_id"), Instant::now()) {
+    if let Some(seconds) = world.punishments().left(method, params.integer("chat_id"), world.clock.now()) {
         return record.close(Err(ApiError::too_many(seconds)));
     }
     let rule = world.failures().take(method, record.chat_id);
     match rule {
-        None => record.close(methods::run(&world, method, &params).await),
+        None => record.close(methods::run(&world, method, &params, record.at).await),
         Some(rule) => fail_on_cue(&world, method, &params, rule, record).await,
     }
+}
+
+/// A webhook's answer may hold a call: it is carried out, and its result told to nobody.
+pub(crate) fn answered(world: &Arc<World>, is_json: bool, is_form: bool, body: &[u8]) {
+    let params = Params::of_body(is_json, is_form, body);
+    let named = params.text("method").unwrap_or_default().to_ascii_lowercase();
+    // What Telegram's own server does not take from there.
+    let refused =
+        named.starts_with("get") || ["deletewebhook", "setwebhook", "close", "logout"].contains(&&*named);
+    let Some(method) = known::method(&named).filter(|_| !refused) else {
+        return;
+    };
+    let mut record = Record::open(world.clone(), method, &params);
+    tokio::spawn(async move {
+        let world = record.world.clone();
+        let punished = world.punishments().left(method, params.integer("chat_id"), world.clock.now());
+        match punished {
+            Some(seconds) => record.close(Err(ApiError::too_many(seconds))),
+            None => record.close(methods::run(&world, method, &params, record.at).await),
+        };
+    });
 }
 
 async fn fail_on_cue(
@@ -67,9 +116,22 @@ async fn fail_on_cue(
 ) -> HttpResponse {
     let fails = rule.close || rule.failure_status().is_some();
     // An ambiguous failure: done, but the caller does not learn it (facts T17).
-    let early = if rule.after { Some(methods::run(world, method, params).await) } else { None };
+    let early = if rule.after { Some(methods::run(world, method, params, record.at).await) } else { None };
     if let Some(delay_ms) = rule.delay_ms {
-        tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        let delay = world.clock.sleep_until(world.clock.now() + Duration::from_millis(delay_ms));
+        // The lock is let go before the wait.
+        let ended = (method == "setWebhook").then(|| world.webhook().begin_setting());
+        let other = async {
+            match ended {
+                Some(told) => drop(told.await),
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = delay => (),
+            // Telegram takes its time for it, here a rule does (facts T10).
+            () = other => return record.close(Err(ApiError::conflict("terminated by other setWebhook"))),
+        }
     }
     if rule.close {
         return record.drop_connection();
@@ -79,7 +141,7 @@ async fn fail_on_cue(
     }
     match early {
         Some(answer) => record.close(answer),
-        None => record.close(methods::run(world, method, params).await),
+        None => record.close(methods::run(world, method, params, world.clock.now()).await),
     }
 }
 
@@ -88,6 +150,7 @@ async fn fail_on_cue(
 struct Record {
     world: Arc<World>,
     seq: u64,
+    at: Instant,
     at_ms: i64,
     chat_id: Option<i64>,
     closed: bool,
@@ -95,7 +158,9 @@ struct Record {
 
 impl Record {
     fn open(world: Arc<World>, method: &str, params: &Params) -> Self {
-        let (at_ms, chat_id) = (now_ms(), chat_of(&world, params));
+        // Before it can be seen in the journal: whoever sees it there and moves the clock, moves it after this.
+        let at = world.clock.now();
+        let (at_ms, chat_id) = (world.clock.now_ms(), chat_of(&world, params));
         let seq = world.calls().add(|seq| Call {
             seq,
             at_ms,
@@ -107,18 +172,18 @@ impl Record {
             description: None,
             message_id: None,
         });
-        Self { world, seq, at_ms, chat_id, closed: false }
+        Self { world, seq, at, at_ms, chat_id, closed: false }
     }
 
-    fn close(&mut self, answer: Answer) -> HttpResponse {
-        let message_id = answer.as_ref().ok().and_then(|result| result["message_id"].as_i64());
+    fn close(&mut self, answer: Result<Reply, ApiError>) -> HttpResponse {
+        let message_id = answer.as_ref().ok().and_then(|result| result.result["message_id"].as_i64());
         let (status, description) = match &answer {
             Ok(_) => (200, None),
             Err(error) => (error.status, Some(error.description.clone())),
         };
         self.write(status, description, message_id);
         match answer {
-            Ok(result) => HttpResponse::Ok().json(json!({"ok": true, "result": result})),
+            Ok(reply) => HttpResponse::Ok().json(reply.body()),
             Err(error) => error.response(),
         }
     }
@@ -134,7 +199,7 @@ impl Record {
         self.closed = true;
         if let Some(call) = self.world.calls().get_mut(self.seq) {
             call.status = Some(status);
-            call.duration_ms = Some(now_ms() - self.at_ms);
+            call.duration_ms = Some(self.world.clock.now_ms() - self.at_ms);
             call.description = description;
             call.message_id = message_id;
         }

@@ -27,8 +27,10 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/block", web::post().to(block))
         .route("/unblock", web::post().to(unblock))
         .route("/missing", web::post().to(missing))
+        .route("/deactivate", web::post().to(deactivate))
         .route("/fail", web::post().to(fail))
         .route("/punish", web::post().to(punish))
+        .route("/clock", web::post().to(clock))
         .route("/reset", web::post().to(reset))
         .route("/calls", web::get().to(calls))
         .route("/deliveries", web::get().to(deliveries))
@@ -113,6 +115,21 @@ async fn missing(world: Shared, body: web::Bytes) -> HttpResponse {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Deactivate {
+    user_id: i64,
+    #[serde(default = "yes")]
+    deactivated: bool,
+}
+
+async fn deactivate(world: Shared, body: web::Bytes) -> HttpResponse {
+    read(&body, |told: Deactivate| {
+        control(world).deactivate(told.user_id, told.deactivated);
+        done()
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Punishment {
     chat_id: Option<i64>,
     seconds: u32,
@@ -129,6 +146,25 @@ async fn fail(world: Shared, body: web::Bytes) -> HttpResponse {
     read(&body, |rule| {
         control(world).fail(rule);
         done()
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hands {
+    #[serde(default)]
+    advance_ms: u64,
+    stop: Option<bool>,
+}
+
+async fn clock(world: Shared, body: web::Bytes) -> HttpResponse {
+    read(&body, |hands: Hands| {
+        let control = control(world);
+        if let Some(stop) = hands.stop {
+            control.stop_clock(stop);
+        }
+        control.advance(Duration::from_millis(hands.advance_ms));
+        HttpResponse::Ok().json(json!({"now_ms": control.now_ms()}))
     })
 }
 

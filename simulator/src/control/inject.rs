@@ -1,7 +1,5 @@
 //! From what a person does to the update that Telegram would make of it.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -9,25 +7,38 @@ use super::{ControlError, NewMessage, NewPress, Pressed, Sent};
 use crate::delivery::keys;
 use crate::delivery::queue::{Queue, Update};
 use crate::formatting::leading_command;
+use crate::state::World;
 use crate::state::callbacks::Press;
-use crate::state::chats::{Chat, Chats};
+use crate::state::chats::Chat;
 use crate::state::message::Stored;
-use crate::state::{World, now_seconds};
 
-pub(super) fn message(world: &World, new: NewMessage) -> Result<Sent, ControlError> {
+/// A deep link's payload may be so long (facts T13).
+const MAX_PAYLOAD: usize = 64;
+
+pub(super) fn message(world: &World, mut new: NewMessage) -> Result<Sent, ControlError> {
+    if let Some(payload) = new.start.take() {
+        new.text = Some(start(&payload)?);
+    }
     let chat_id = new.chat_id;
     let mut chats = world.chats();
     let chat = chats.open(chat_id);
     introduce(chat, &new);
     let kind = if chat.kind == "channel" { "channel_post" } else { "message" };
-    let wire = wire(chat, new);
-    let message_id = chats.add(chat_id, Stored::new(wire, false));
+    let wire = wire(chat, new, world.clock.now_seconds());
+    let message_id = chats.add(chat_id, Stored::new(wire, false, world.clock.now_ms()));
     let wire = chats.open(chat_id).messages.get(&message_id).map(|message| message.wire.clone());
     // The chats stay locked until the update is queued, so that ids of both kinds rise together.
     let update_id = enqueue(world, kind, &Value::Object(wire.unwrap_or_default()))?;
     drop(chats);
     world.changed(chat_id);
     Ok(Sent { update_id, message_id })
+}
+
+/// What the person's app sends for a deep link. With a payload that Telegram does not know it would send nothing.
+fn start(payload: &str) -> Result<String, ControlError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    let fine = (1..=MAX_PAYLOAD).contains(&payload.len()) && payload.bytes().all(allowed);
+    fine.then(|| format!("/start {payload}")).ok_or(ControlError::Payload)
 }
 
 /// What the message tells about its chat is remembered.
@@ -42,11 +53,8 @@ fn introduce(chat: &mut Chat, new: &NewMessage) {
     }
 }
 
-fn wire(chat: &Chat, new: NewMessage) -> Map<String, Value> {
-    let mut wire = chat.header();
-    if let Some(date) = new.date {
-        wire.insert("date".to_owned(), json!(date));
-    }
+fn wire(chat: &Chat, new: NewMessage, now: i64) -> Map<String, Value> {
+    let mut wire = chat.header(new.date.unwrap_or(now));
     match chat.kind.as_str() {
         "channel" => wire.insert("sender_chat".to_owned(), chat.wire()),
         _ => wire.insert("from".to_owned(), user(chat, new.user_id, new.first_name, new.language_code)),
@@ -87,7 +95,7 @@ pub(super) fn press(world: &World, new: NewPress) -> Result<Pressed, ControlErro
         "data": new.data,
     });
     let press = Press { chat_id: Some(new.chat_id), message_id: Some(new.message_id) };
-    chats.callbacks.add(callback_query_id.clone(), press, Instant::now());
+    chats.callbacks.add(callback_query_id.clone(), press, world.clock.now());
     let update_id = enqueue(world, "callback_query", &query)?;
     Ok(Pressed { update_id, callback_query_id })
 }
@@ -110,7 +118,7 @@ pub(super) fn block(world: &World, user_id: i64, blocked: bool) -> Result<i64, C
     let change = json!({
         "chat": chat.wire(),
         "from": user(chat, None, None, None),
-        "date": now_seconds(),
+        "date": world.clock.now_seconds(),
         "old_chat_member": member(old),
         "new_chat_member": member(new),
     });
@@ -122,9 +130,9 @@ pub(super) fn block(world: &World, user_id: i64, blocked: bool) -> Result<i64, C
 
 pub(super) fn update(world: &World, body: &str) -> Result<i64, ControlError> {
     let envelope = keys::read(body).ok_or(ControlError::NotAnObject)?;
-    remember(&mut world.chats(), body, &envelope.kind);
+    remember(world, body, &envelope.kind);
     let mut queue = world.queue();
-    let update_id = envelope.update_id.unwrap_or_else(|| queue.take_update_id());
+    let update_id = envelope.update_id.unwrap_or_else(|| queue.take_update_id(world.clock.now()));
     let body = if envelope.named { body.to_owned() } else { with_id(body, update_id) };
     add(world, &mut queue, update_id, &body)?;
     drop(queue);
@@ -140,7 +148,7 @@ fn with_id(body: &str, update_id: i64) -> String {
 }
 
 /// A message shows in its chat, and a button can be answered, however the update came in.
-fn remember(chats: &mut Chats, body: &str, kind: &str) {
+fn remember(world: &World, body: &str, kind: &str) {
     let Ok(mut update) = serde_json::from_str::<Value>(body) else {
         return;
     };
@@ -150,13 +158,14 @@ fn remember(chats: &mut Chats, body: &str, kind: &str) {
         ("message" | "channel_post", Some(chat_id), Value::Object(wire))
             if wire.contains_key("message_id") =>
         {
-            chats.add(chat_id, Stored::new(wire, false));
+            world.chats().add(chat_id, Stored::new(wire, false, world.clock.now_ms()));
         }
         ("callback_query", _, content) => {
             let Some(id) = content["id"].as_str() else { return };
             let message = &content["message"];
             let (chat_id, message_id) = (message["chat"]["id"].as_i64(), message["message_id"].as_i64());
-            chats.callbacks.add(id.to_owned(), Press { chat_id, message_id }, Instant::now());
+            let (press, now) = (Press { chat_id, message_id }, world.clock.now());
+            world.chats().callbacks.add(id.to_owned(), press, now);
         }
         _ => (),
     }
@@ -164,9 +173,9 @@ fn remember(chats: &mut Chats, body: &str, kind: &str) {
 
 fn enqueue(world: &World, kind: &str, content: &Value) -> Result<i64, ControlError> {
     let mut queue = world.queue();
-    let update_id = queue.take_update_id();
+    let update_id = queue.take_update_id(world.clock.now());
     // Written by hand: Telegram's first field is the id.
-    let body = format!("{{\"update_id\":{update_id},\"{kind}\":{content}}}");
+    let body = format!("{{\"update_id\":{update_id},\n\"{kind}\":{content}}}");
     add(world, &mut queue, update_id, &body)?;
     drop(queue);
     world.queue_changed();
@@ -179,7 +188,7 @@ fn add(world: &World, queue: &mut Queue, update_id: i64, body: &str) -> Result<(
     if !world.webhook().allows(&envelope.kind) {
         return Ok(());
     }
-    let expires_at = Instant::now() + envelope.lifetime;
+    let expires_at = world.clock.now() + envelope.lifetime;
     let body = Bytes::copy_from_slice(body.as_bytes());
     Ok(queue.add(Update { update_id, body, expires_at, key: envelope.key })?)
 }

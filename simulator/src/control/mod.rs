@@ -6,7 +6,7 @@ mod inject;
 pub(crate) mod view;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -26,6 +26,8 @@ pub struct NewMessage {
     /// In a private chat the chat's own id.
     pub user_id: Option<i64>,
     pub text: Option<String>,
+    /// Follows the bot's deep link with this payload, in place of a text (facts T13).
+    pub start: Option<String>,
     pub first_name: Option<String>,
     pub language_code: Option<String>,
     /// `private`, `group`, `supergroup` or `channel`; if not said, it follows from the id.
@@ -78,6 +80,8 @@ pub enum ControlError {
     Full,
     #[error("the update is larger than 512 KiB")]
     TooLarge,
+    #[error("a deep link's payload is 1 to 64 of A-Z, a-z, 0-9, _ and -")]
+    Payload,
 }
 
 impl From<Refused> for ControlError {
@@ -133,6 +137,15 @@ impl Control {
         };
     }
 
+    /// From now on this user's account is deleted, or it is back. The bot is not told.
+    pub fn deactivate(&self, user_id: i64, deactivated: bool) {
+        let mut chats = self.world.chats();
+        match deactivated {
+            true => chats.deactivated.insert(user_id),
+            false => chats.deactivated.remove(&user_id),
+        };
+    }
+
     /// The Bot API calls numbered above `after`, oldest first. The last 200,000 are remembered, unless
     /// the settings say otherwise.
     pub fn calls(&self, after: u64) -> Vec<Call> {
@@ -149,20 +162,35 @@ impl Control {
         view::chat(&self.world, chat_id)
     }
 
+    /// From now until its time is over every call that names this chat gets 429, with what is left of that time as
+    /// `retry_after`; without a chat, every call but those to get updates. A duration of zero ends it.
+    pub fn punish(&self, chat_id: Option<i64>, duration: Duration) {
+        self.world.punishments().add(chat_id, duration, self.world.clock.now());
+    }
+
+    /// The simulator's clock leaps ahead: what waits for a time that is over by then, waits no more.
+    pub fn advance(&self, by: Duration) {
+        self.world.clock.advance(by);
+    }
+
+    /// Stops the simulator's clock, so that nothing but `advance` moves it, or lets it go on.
+    pub fn stop_clock(&self, stop: bool) {
+        self.world.clock.stop(stop);
+    }
+
+    /// The simulator's own time, in Unix milliseconds: the real one, and what `advance` added.
+    pub fn now_ms(&self) -> i64 {
+        self.world.clock.now_ms()
+    }
+
     pub fn fail(&self, rule: Rule) {
         self.world.failures().add(rule);
     }
 
-    /// From now until its time is over every call that names this chat gets 429, with what is left of that time as
-    /// `retry_after`; without a chat, every call but those to get updates. A duration of zero ends it.
-    pub fn punish(&self, chat_id: Option<i64>, duration: Duration) {
-        self.world.punishments().add(chat_id, duration, Instant::now());
-    }
-
     /// Clears the rules, the punishments, the calls and the deliveries. Chats, updates and the webhook stay.
     pub fn reset(&self) {
-        self.world.punishments().clear();
         self.world.failures().clear();
+        self.world.punishments().clear();
         self.world.calls().clear();
         self.world.deliveries().clear();
     }

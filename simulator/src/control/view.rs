@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::state::World;
 use crate::state::chats::{Chat, ShownAnswer};
 use crate::state::message::Stored;
-use crate::state::{World, now_ms};
 
 /// A chat action shows for so long (facts T13).
 const ACTION_MS: i64 = 5000;
@@ -61,6 +61,7 @@ pub struct Answer {
 
 /// A chat that nobody used yet is empty.
 pub(super) fn chat(world: &World, chat_id: i64) -> ChatView {
+    let now_ms = world.clock.now_ms();
     let mut chats = world.chats();
     let blocked = chats.blocked.contains(&chat_id);
     let chat = chats.open(chat_id);
@@ -69,15 +70,15 @@ pub(super) fn chat(world: &World, chat_id: i64) -> ChatView {
         kind: chat.kind.clone(),
         name: chat.name.clone(),
         blocked,
-        action: action(chat),
+        action: action(chat, now_ms),
         messages: chat.messages.iter().map(|(id, message)| view(*id, message)).collect(),
         answers: chat.answers.iter().map(answer).collect(),
     }
 }
 
-fn action(chat: &Chat) -> Option<String> {
+fn action(chat: &Chat, now_ms: i64) -> Option<String> {
     let (action, at_ms) = chat.action.as_ref()?;
-    (now_ms() - at_ms < ACTION_MS).then(|| action.clone())
+    (now_ms - at_ms < ACTION_MS).then(|| action.clone())
 }
 
 fn view(message_id: i64, message: &Stored) -> MessageView {

@@ -1,14 +1,23 @@
 //! The way of an update from the simulator to the bot's webhook (facts T1-T7).
-//! `queue` decides what may go out and when; `keys` says which updates wait for each other; `sender`
-//! does the HTTP. Nothing here knows what is in an update beyond that.
+//! `queue` decides what may go out and when; `keys` says which updates wait for each other; `connections` how many
+//! connections there may be; `sender` and `line` do it, by the bytes of `wire`, and `answer` says what came back.
+//! Nothing here knows what is in an update beyond that.
 
+mod answer;
+mod by_client;
+mod connections;
 pub(crate) mod keys;
+mod line;
 pub(crate) mod queue;
 mod sender;
+mod wire;
 
 pub(crate) use sender::Sender;
 
 use serde::Serialize;
+
+/// Carries the webhook's secret (facts T9).
+const SECRET: &str = "X-Telegram-Bot-Api-Secret-Token";
 
 /// One attempt to deliver one update, as the journal keeps it.
 #[derive(Debug, Clone, Serialize)]

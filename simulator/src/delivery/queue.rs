@@ -3,6 +3,8 @@
 //! Updates wait in arrival order in the backlog. From there they are loaded into a lane per queue key,
 //! as long as there is room for another key; only the head of a lane is ever on its way.
 
+mod poll;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,9 @@ use bytes::Bytes;
 pub(crate) const MAX_PENDING: usize = 100_000;
 const MAX_PENDING_BYTES: usize = 128 << 20;
 const MAX_EVENT: usize = 512 << 10;
+/// An offset so far before the next id is not from this run of ids.
+const BEHIND: i64 = 2 * MAX_PENDING as i64;
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// A longer Retry-After is cut to this (facts T3).
 const MAX_RETRY_AFTER: u64 = 3600;
 
@@ -39,6 +44,8 @@ pub(crate) struct Job {
     /// From 1.
     pub attempt: u32,
     lane: Lane,
+    /// Tells this attempt apart from a later one of the same update.
+    ticket: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -74,6 +81,15 @@ struct Entry {
     lane: Lane,
     failures: u32,
     pause: Duration,
+    /// When it was loaded, or may be tried again.
+    ready_at: Option<Instant>,
+    /// The ticket of the attempt that is on its way.
+    ticket: Option<u64>,
+}
+
+/// Where ids begin (facts T8): above all that an offset of zero and the like could be taken for.
+pub(crate) fn random_update_id() -> i64 {
+    rand::random_range(BEHIND + 1..1_000_000_000)
 }
 
 pub(crate) struct Queue {
@@ -86,6 +102,9 @@ pub(crate) struct Queue {
     ticks: u64,
     pending: usize,
     bytes: usize,
+    last_added: Option<Instant>,
+    /// The webhook that may take updates.
+    generation: u64,
 }
 
 impl Queue {
@@ -98,11 +117,19 @@ impl Queue {
             ticks: 0,
             pending: 0,
             bytes: 0,
+            last_added: None,
+            generation: 0,
         }
     }
 
-    /// The id for the next update. Ids may have gaps (facts T8): one that is refused is not used again.
-    pub fn take_update_id(&mut self) -> i64 {
+    /// The id for the next update. Ids may have gaps: one that is refused is not used again. After a week of
+    /// silence they start anew, at random (facts T8).
+    pub fn take_update_id(&mut self, now: Instant) -> i64 {
+        let silent = self.last_added.is_some_and(|last| now.saturating_duration_since(last) > WEEK);
+        if silent && self.pending == 0 {
+            self.next_update_id = random_update_id();
+        }
+        self.last_added = Some(now);
         let id = self.next_update_id;
         self.next_update_id = id.saturating_add(1);
         id
@@ -120,7 +147,14 @@ impl Queue {
         self.pending += 1;
         self.bytes += size;
         let lane = update.key.map_or_else(|| Lane::Alone(self.tick()), Lane::Key);
-        self.backlog.push_back(Entry { update, lane, failures: 0, pause: Duration::ZERO });
+        self.backlog.push_back(Entry {
+            update,
+            lane,
+            failures: 0,
+            pause: Duration::ZERO,
+            ready_at: None,
+            ticket: None,
+        });
         Ok(())
     }
 
@@ -129,10 +163,14 @@ impl Queue {
         self.pending
     }
 
-    /// The next update to send. `max_keys` lanes may be loaded at once (facts T5).
-    pub fn take(&mut self, now: Instant, max_keys: usize) -> Next {
+    /// The next update to send. `max_keys` lanes may be loaded at once (facts T5). Nothing
+    /// for a webhook that was followed by another.
+    pub fn take(&mut self, generation: u64, now: Instant, max_keys: usize) -> Next {
+        if generation != self.generation {
+            return Next::Nothing;
+        }
+        self.load(now, max_keys);
         loop {
-            self.load(now, max_keys);
             let Some(&(at, tick, lane)) = self.ready.first() else {
                 return Next::Nothing;
             };
@@ -140,23 +178,34 @@ impl Queue {
                 return Next::Wait(at);
             }
             self.ready.remove(&(at, tick, lane));
-            let Some(head) = self.lanes.get(&lane).and_then(VecDeque::front) else {
+            let ticket = self.tick();
+            let Some(head) = self.lanes.get_mut(&lane).and_then(VecDeque::front_mut) else {
                 continue;
             };
-            if head.update.expires_at <= now {
-                self.drop_head(lane, now);
-                continue;
-            }
+            head.ticket = Some(ticket);
             let (update_id, body) = (head.update.update_id, head.update.body.clone());
-            return Next::Send(Job { update_id, body, attempt: head.failures + 1, lane });
+            return Next::Send(Job { update_id, body, attempt: head.failures + 1, lane, ticket });
+        }
+    }
+
+    /// The head of the job's lane, if this job is what is on its way there. It is not when the pending updates
+    /// were dropped meanwhile, or loaded anew for another webhook.
+    fn sent(&mut self, job: &Job) -> Option<&mut Entry> {
+        let head = self.lanes.get_mut(&job.lane).and_then(VecDeque::front_mut);
+        head.filter(|head| head.ticket == Some(job.ticket))
+    }
+
+    /// Takes back a job that nobody tried.
+    pub fn give_back(&mut self, job: &Job, now: Instant) {
+        if let Some(head) = self.sent(job) {
+            head.ticket = None;
+            self.make_ready(now, job.lane);
         }
     }
 
     /// Ends a job that `take` gave out.
     pub fn settle(&mut self, job: &Job, outcome: Outcome, now: Instant, pauses: Pauses) {
-        let head = self.lanes.get_mut(&job.lane).and_then(VecDeque::front_mut);
-        // Gone when the pending updates were dropped, or taken by getUpdates, meanwhile.
-        let Some(head) = head.filter(|head| head.update.update_id == job.update_id) else {
+        let Some(head) = self.sent(job) else {
             return;
         };
         let Outcome::Failed { retry_after } = outcome else {
@@ -172,57 +221,51 @@ impl Queue {
             (seconds, _) => Duration::from_secs(seconds.min(MAX_RETRY_AFTER)),
         };
         head.failures += 1;
+        head.ticket = None;
         if now + delay > head.update.expires_at {
             return self.drop_head(job.lane, now);
         }
-        let tick = self.tick();
-        self.ready.insert((now + delay, tick, job.lane));
+        self.make_ready(now + delay, job.lane);
     }
 
     /// Forgets every pending update (drop_pending_updates).
     pub fn clear(&mut self) {
-        *self = Self { ticks: self.ticks, ..Self::new(self.next_update_id) };
+        let (ticks, last_added, generation) = (self.ticks, self.last_added, self.generation);
+        *self = Self { ticks, last_added, generation, ..Self::new(self.next_update_id) };
     }
 
-    /// Takes every loaded update back, as when the webhook goes away: the next one starts afresh.
-    pub fn unload(&mut self) {
-        self.ready.clear();
-        let mut entries: Vec<Entry> = self.lanes.drain().flat_map(|(_, lane)| lane).collect();
-        entries.extend(self.backlog.drain(..));
-        entries.sort_by_key(|entry| entry.update.update_id);
-        self.backlog = entries.into();
-    }
-
-    /// getUpdates: those before `offset` are confirmed and forgotten, the first `limit` others returned.
-    /// With a negative offset, all but that many from the end are forgotten.
-    pub fn poll(&mut self, offset: i64, limit: usize, now: Instant) -> Vec<Bytes> {
+    /// From now on this webhook takes updates, from the first one that is pending.
+    pub fn start(&mut self, generation: u64) {
         self.unload();
-        let keep_last =
-            offset.checked_neg().and_then(|count| usize::try_from(count).ok()).filter(|&count| count > 0);
-        let skipped = keep_last.map_or(0, |count| self.backlog.len().saturating_sub(count));
-        let entries = std::mem::take(&mut self.backlog);
-        let wanted = |(index, entry): &(usize, Entry)| {
-            *index >= skipped && entry.update.update_id >= offset && entry.update.expires_at > now
-        };
-        self.backlog = entries.into_iter().enumerate().filter(wanted).map(|(_, entry)| entry).collect();
-        self.pending = self.backlog.len();
-        self.bytes = self.backlog.iter().map(|entry| entry.update.body.len()).sum();
-        self.backlog.iter().take(limit).map(|entry| entry.update.body.clone()).collect()
+        self.generation = generation;
     }
 
-    fn load(&mut self, now: Instant, max_keys: usize) {
+    /// Fills the lanes, and returns how many there are. What has expired by now is not loaded (facts T4); once
+    /// loaded, an update is sent at least once, however long it waits for its turn.
+    pub fn load(&mut self, now: Instant, max_keys: usize) -> usize {
         while self.lanes.len() < max_keys {
-            let Some(entry) = self.backlog.pop_front() else {
-                return;
+            let Some(mut entry) = self.backlog.pop_front() else {
+                break;
             };
+            if entry.update.expires_at < now {
+                self.pending -= 1;
+                self.bytes -= entry.update.body.len();
+                continue;
+            }
+            entry.ready_at = Some(now);
             let lane = entry.lane;
             let entries = self.lanes.entry(lane).or_default();
             entries.push_back(entry);
             if entries.len() == 1 {
-                let tick = self.tick();
-                self.ready.insert((now, tick, lane));
+                self.make_ready(now, lane);
             }
         }
+        self.keys()
+    }
+
+    /// How many keys are loaded.
+    pub fn keys(&self) -> usize {
+        self.lanes.len()
     }
 
     /// The head of the lane is done with; the next of the lane may go.
@@ -234,12 +277,19 @@ impl Queue {
             self.pending -= 1;
             self.bytes -= entry.update.body.len();
         }
-        if entries.is_empty() {
-            self.lanes.remove(&lane);
-        } else {
-            let tick = self.tick();
-            self.ready.insert((now, tick, lane));
+        match entries.front() {
+            // It goes by when it was loaded: a busy key's next one is before what came later.
+            Some(next) => {
+                let ready_at = next.ready_at.unwrap_or(now);
+                self.make_ready(ready_at, lane);
+            }
+            None => drop(self.lanes.remove(&lane)),
         }
+    }
+
+    fn make_ready(&mut self, at: Instant, lane: Lane) {
+        let tick = self.tick();
+        self.ready.insert((at, tick, lane));
     }
 
     fn tick(&mut self) -> u64 {
@@ -249,5 +299,4 @@ impl Queue {
 }
 
 #[cfg(test)]
-#[path = "queue_tests.rs"]
 mod tests;

@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 
 use super::callbacks::Callbacks;
 use super::message::Stored;
-use super::{now_ms, now_seconds};
 
 /// Answers to pressed buttons that a chat remembers.
 const ANSWERS: usize = 100;
@@ -21,8 +20,10 @@ pub(crate) struct Chats {
     history: usize,
     /// Ids that the simulator was told do not exist.
     pub missing: HashSet<i64>,
-    /// Users who blocked the bot.
+    /// Users who blocked the bot,
     pub blocked: HashSet<i64>,
+    /// and those who are no more.
+    pub deactivated: HashSet<i64>,
     pub callbacks: Callbacks,
 }
 
@@ -59,6 +60,7 @@ impl Chats {
             history: history.max(1),
             missing: HashSet::new(),
             blocked: HashSet::new(),
+            deactivated: HashSet::new(),
             callbacks: Callbacks::new(callback_lifetime),
         }
     }
@@ -133,15 +135,15 @@ impl Chat {
     }
 
     /// The fields that every message of this chat starts with.
-    pub fn header(&self) -> Map<String, Value> {
+    pub fn header(&self, date: i64) -> Map<String, Value> {
         let mut wire = Map::new();
         wire.insert("chat".to_owned(), self.wire());
-        wire.insert("date".to_owned(), json!(now_seconds()));
+        wire.insert("date".to_owned(), json!(date));
         wire
     }
 
-    pub fn show_action(&mut self, action: &str) {
-        self.action = Some((action.to_owned(), now_ms()));
+    pub fn show_action(&mut self, action: &str, at_ms: i64) {
+        self.action = Some((action.to_owned(), at_ms));
     }
 
     pub fn show_answer(&mut self, answer: ShownAnswer) {
@@ -158,7 +160,7 @@ mod tests {
 
     fn text(text: &str) -> Stored {
         let wire = Map::from_iter([("text".to_owned(), json!(text))]);
-        Stored::new(wire, false)
+        Stored::new(wire, false, 0)
     }
 
     #[test]

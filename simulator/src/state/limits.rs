@@ -9,6 +9,8 @@ const CHATS: usize = 10_000;
 #[derive(Default)]
 pub(crate) struct Limits {
     buckets: HashMap<i64, Bucket>,
+    /// How many chats may be known before the next look for buckets that are full again.
+    room: usize,
 }
 
 struct Bucket {
@@ -22,11 +24,13 @@ fn rate_and_burst(chat_id: i64) -> (f64, f64) {
 }
 
 impl Limits {
-    /// One message to this chat; an error says after how many seconds to try again.
+    /// One message to this chat, or one edit in it; an error says after how many seconds to try again.
     pub fn charge(&mut self, chat_id: i64, now: Instant) -> Result<(), u64> {
-        if self.buckets.len() >= CHATS {
+        if self.buckets.len() >= self.room.max(CHATS) {
             let full_again = Duration::from_secs(60);
             self.buckets.retain(|_, bucket| now.duration_since(bucket.at) < full_again);
+            // Twice as many as are in use, so that the looks cost each message next to nothing.
+            self.room = 2 * self.buckets.len();
         }
         let (rate, burst) = rate_and_burst(chat_id);
         let bucket = self.buckets.entry(chat_id).or_insert(Bucket { tokens: burst, at: now });

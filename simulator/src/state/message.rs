@@ -2,8 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use super::now_ms;
-
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     /// The Message object as the Bot API shows it.
@@ -16,8 +14,8 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    pub fn new(wire: Map<String, Value>, from_bot: bool) -> Self {
-        Self { wire, from_bot, at_ms: now_ms(), edited_at_ms: None, media: None }
+    pub fn new(wire: Map<String, Value>, from_bot: bool, at_ms: i64) -> Self {
+        Self { wire, from_bot, at_ms, edited_at_ms: None, media: None }
     }
 
     pub fn text(&self) -> Option<&str> {
@@ -26,8 +24,10 @@ impl Stored {
     }
 
     /// What makes two versions of a message the same to editMessageText and its kin.
-    pub fn content(&self) -> [Option<&Value>; 5] {
-        ["text", "entities", "caption", "caption_entities", "reply_markup"].map(|field| self.wire.get(field))
+    pub fn content(&self) -> [Option<&Value>; 10] {
+        let own = ["text", "entities", "caption", "caption_entities", "reply_markup"];
+        let media = ["photo", "video", "audio", "document", "animation"];
+        std::array::from_fn(|index| self.wire.get(if index < 5 { own[index] } else { media[index - 5] }))
     }
 
     /// Sets the field, or removes it.

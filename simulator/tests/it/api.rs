@@ -26,7 +26,10 @@ async fn a_wrong_token_is_401_and_an_unknown_method_404() {
         let answer = send(bench.post(path, &json!({}))).await;
         assert_eq!(answer, (status, json!({"ok": false, "error_code": status, "description": text})));
     }
-    assert_eq!(bench.refused("sendNothing", json!({})).await, (404, "Not Found".to_owned()));
+    assert_eq!(
+        bench.refused("sendNothing", json!({})).await,
+        (404, "Not Found: method not found".to_owned())
+    );
     assert_eq!(bench.ok("setMyCommands", json!({"commands": []})).await, json!(true));
 }
 
@@ -50,6 +53,7 @@ async fn what_telegram_refuses_is_refused_in_its_words() {
     let bench = Bench::start();
     bench.control.missing(404, true);
     bench.control.block(403).unwrap();
+    bench.control.deactivate(410, true);
     let button = |data: &str| json!({"inline_keyboard": [[{"text": "a", "callback_data": data}]]});
     let cases: Vec<(&str, Value, u16, &str)> = vec![
         ("sendMessage", json!({"chat_id": 7}), 400, "Bad Request: message text is empty"),
@@ -63,6 +67,19 @@ async fn what_telegram_refuses_is_refused_in_its_words() {
             "Bad Request: message is too long",
         ),
         ("sendMessage", json!({"chat_id": 403, "text": "a"}), 403, "Forbidden: bot was blocked by the user"),
+        ("sendMessage", json!({"chat_id": 410, "text": "a"}), 403, "Forbidden: user is deactivated"),
+        (
+            "sendPhoto",
+            json!({"chat_id": 7, "photo": "a", "caption": "é".repeat(1025)}),
+            400,
+            "Bad Request: message caption is too long",
+        ),
+        (
+            "answerCallbackQuery",
+            json!({"callback_query_id": "1", "text": "é".repeat(201)}),
+            400,
+            "Bad Request: MESSAGE_TOO_LONG",
+        ),
         (
             "sendMessage",
             json!({"chat_id": 7, "text": "a.", "parse_mode": "MarkdownV2"}),
@@ -94,12 +111,7 @@ async fn what_telegram_refuses_is_refused_in_its_words() {
             400,
             "Bad Request: message to delete not found",
         ),
-        (
-            "setWebhook",
-            json!({"url": "ftp://x"}),
-            400,
-            "Bad Request: bad webhook: invalid webhook URL specified",
-        ),
+        ("setWebhook", json!({"url": "ftp://x"}), 400, "Bad Request: invalid webhook URL specified"),
         (
             "setWebhook",
             json!({"url": "http://x", "secret_token": "a b"}),
@@ -176,6 +188,7 @@ async fn files_places_and_dice_are_messages_too() {
 async fn a_simulator_with_limits_slows_a_fast_bot_down() {
     let settings = Settings { limit_sending: true, limit_set_webhook: true, ..Settings::default() };
     let bench = Bench::with(settings);
+    bench.control.stop_clock(true);
     for _ in 0..3 {
         bench.ok("sendMessage", json!({"chat_id": 7, "text": "a"})).await;
     }

@@ -1,5 +1,7 @@
 //! The control side over HTTP: what a person does, and what a test is told.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Bench, Webhook, send, until};
@@ -43,6 +45,17 @@ async fn a_person_is_seen_typing_to_until_the_message_comes() {
     bench.ok("sendChatAction", json!({"chat_id": 7, "action": "typing"})).await;
     assert_eq!(bench.get("/control/chats/7").await["action"], "typing");
     bench.ok("sendMessage", json!({"chat_id": 7, "text": "a"})).await;
+    assert_eq!(bench.get("/control/chats/7").await["action"], Value::Null);
+}
+
+#[tokio::test]
+async fn typing_is_seen_for_five_seconds() {
+    let bench = Bench::start();
+    bench.control.stop_clock(true);
+    bench.ok("sendChatAction", json!({"chat_id": 7, "action": "typing"})).await;
+    bench.control.advance(Duration::from_millis(4999));
+    assert_eq!(bench.get("/control/chats/7").await["action"], "typing");
+    bench.control.advance(Duration::from_millis(1));
     assert_eq!(bench.get("/control/chats/7").await["action"], Value::Null);
 }
 

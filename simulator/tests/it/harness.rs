@@ -1,6 +1,7 @@
 //! A simulator on a free port, a bot's webhook on another, and a way to wait for what must come.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -95,7 +96,16 @@ pub struct Received {
     pub update: Value,
     pub secret: Option<String>,
     pub content_type: Option<String>,
-    pub at: Instant,
+}
+
+/// What the webhook answers.
+#[derive(Default)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+    /// The connection ends with it. No header: the server writes that one itself.
+    pub close: bool,
 }
 
 /// A bot's webhook: remembers what comes, answers by script, else 200.
@@ -107,7 +117,8 @@ pub struct Webhook {
 #[derive(Default)]
 struct State {
     received: Mutex<Vec<Received>>,
-    answers: Mutex<VecDeque<(u16, Option<u64>)>>,
+    answers: Mutex<VecDeque<Reply>>,
+    connections: AtomicUsize,
     /// Held while it is some: each request takes a permit before it is answered.
     gate: Mutex<Option<Arc<Semaphore>>>,
 }
@@ -115,11 +126,20 @@ struct State {
 impl Webhook {
     pub fn start() -> Self {
         let state = Arc::new(State::default());
-        let shared = state.clone();
+        let (shared, counted) = (state.clone(), state.clone());
         let server = HttpServer::new(move || {
             App::new().app_data(web::Data::from(shared.clone())).default_service(web::to(take))
         });
-        let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
+        let count = move |_: &dyn std::any::Any, _: &mut actix_web::dev::Extensions| {
+            counted.connections.fetch_add(1, Ordering::Relaxed);
+        };
+        let server = server
+            .on_connect(count)
+            .workers(1)
+            .keep_alive(Duration::from_secs(75))
+            .disable_signals()
+            .bind("127.0.0.1:0")
+            .unwrap();
         let url = format!("http://{}/webhook", server.addrs()[0]);
         tokio::spawn(server.run());
         Self { url, state }
@@ -127,7 +147,17 @@ impl Webhook {
 
     /// The next request is answered so; with seconds for Retry-After.
     pub fn answer(&self, status: u16, retry_after: Option<u64>) {
-        self.state.answers.lock().unwrap().push_back((status, retry_after));
+        let headers = retry_after.map(|seconds| ("Retry-After", seconds.to_string()));
+        self.reply(Reply { status, headers: headers.into_iter().collect(), ..Reply::default() });
+    }
+
+    pub fn reply(&self, reply: Reply) {
+        self.state.answers.lock().unwrap().push_back(reply);
+    }
+
+    /// How many connections it got in all.
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::Relaxed)
     }
 
     /// From now on requests wait until the returned semaphore has a permit for each.
@@ -157,16 +187,19 @@ async fn take(request: HttpRequest, body: web::Bytes, state: web::Data<State>) -
         update: serde_json::from_slice(&body).unwrap(),
         secret: header("X-Telegram-Bot-Api-Secret-Token"),
         content_type: header("Content-Type"),
-        at: Instant::now(),
     });
     let gate = state.gate.lock().unwrap().clone();
     if let Some(gate) = gate {
         gate.acquire().await.unwrap().forget();
     }
-    let (status, retry_after) = state.answers.lock().unwrap().pop_front().unwrap_or((200, None));
-    let mut response = HttpResponse::build(status.try_into().unwrap());
-    if let Some(seconds) = retry_after {
-        response.insert_header(("Retry-After", seconds.to_string()));
+    let reply = state.answers.lock().unwrap().pop_front();
+    let reply = reply.unwrap_or(Reply { status: 200, ..Reply::default() });
+    let mut response = HttpResponse::build(reply.status.try_into().unwrap());
+    if reply.close {
+        response.force_close();
     }
-    response.finish()
+    for header in reply.headers {
+        response.insert_header(header);
+    }
+    response.body(reply.body)
 }

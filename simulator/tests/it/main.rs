@@ -4,8 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "clippy's own exception for tests leaves out their helpers")]
 
 mod api;
+mod connections;
 mod control;
 mod delivery;
 mod failures;
+mod files;
 mod harness;
+mod lengths;
+mod limits;
+mod schedule;
 mod updates;
+mod webhook;

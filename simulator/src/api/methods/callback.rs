@@ -1,12 +1,10 @@
 //! answerCallbackQuery: ends a button's "loading", and shows the person a text (facts T18).
 
-use std::time::Instant;
-
 use serde_json::Value;
 
 use super::{Answer, ApiError, Params};
+use crate::state::World;
 use crate::state::chats::ShownAnswer;
-use crate::state::{World, now_ms};
 
 const TOO_OLD: &str = "query is too old and response timeout expired or query ID is invalid";
 const MAX_TEXT: usize = 200;
@@ -18,7 +16,7 @@ pub(super) fn answer(world: &World, params: &Params) -> Answer {
     }
     let id = params.text("callback_query_id").unwrap_or_default();
     let mut chats = world.chats();
-    let press = chats.callbacks.answer(&id, Instant::now());
+    let press = chats.callbacks.answer(&id, world.clock.now());
     let press = press.ok_or_else(|| ApiError::bad_request(TOO_OLD))?;
     let Some(chat_id) = press.chat_id else {
         return Ok(Value::Bool(true));
@@ -29,7 +27,7 @@ pub(super) fn answer(world: &World, params: &Params) -> Answer {
         text,
         show_alert: params.flag("show_alert"),
         url: params.text("url").filter(|url| !url.is_empty()),
-        at_ms: now_ms(),
+        at_ms: world.clock.now_ms(),
     });
     drop(chats);
     world.changed(chat_id);

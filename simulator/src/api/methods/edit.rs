@@ -2,12 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Params, chat_id, formatted, keyboard};
+use super::{Answer, ApiError, Params, charge, chat_id, files, formatted, keyboard};
+use crate::state::World;
 use crate::state::message::Stored;
-use crate::state::{World, now_ms, now_seconds};
 
 const NOT_MODIFIED: &str = "message is not modified: specified new message content and reply markup \
     are exactly the same as a current content and reply markup of the message";
+
+/// What editMessageMedia may replace.
+const MEDIA: [&str; 5] = ["photo", "video", "audio", "document", "animation"];
 
 pub(super) fn text(world: &World, params: &Params) -> Answer {
     let content = super::text(params)?;
@@ -27,6 +30,26 @@ pub(super) fn caption(world: &World, params: &Params) -> Answer {
         message.set("caption", Some(json!(content.text)).filter(|_| !content.text.is_empty()));
         message
             .set("caption_entities", Some(json!(content.entities)).filter(|_| !content.entities.is_empty()));
+        Ok(())
+    })
+}
+
+pub(super) fn media(world: &World, params: &Params) -> Answer {
+    let given =
+        params.json("media").map_err(|()| ApiError::bad_request("can't parse input media JSON object"))?;
+    let given = given.ok_or_else(|| ApiError::bad_request("input media is not specified"))?;
+    let (kind, file, own) = files::input_media(params, given, false)?;
+    let fields = files::message(&own, &kind, &file)?;
+    edit(world, params, |message| {
+        let held = |field: &&str| message.wire.contains_key(*field);
+        if !MEDIA.iter().any(held) {
+            return Err(ApiError::bad_request("there is no media in the message to edit"));
+        }
+        for field in MEDIA.into_iter().chain(["caption", "caption_entities"]) {
+            message.set(field, None);
+        }
+        message.wire.extend(fields);
+        message.media = Some(file.source);
         Ok(())
     })
 }
@@ -57,8 +80,9 @@ fn edit(world: &World, params: &Params, change: impl FnOnce(&mut Stored) -> Resu
     if edited.content() == message.content() {
         return Err(ApiError::bad_request(NOT_MODIFIED));
     }
-    edited.edited_at_ms = Some(now_ms());
-    edited.set("edit_date", Some(json!(now_seconds())));
+    charge(world, chat_id)?;
+    edited.edited_at_ms = Some(world.clock.now_ms());
+    edited.set("edit_date", Some(json!(world.clock.now_seconds())));
     let wire = edited.wire.clone();
     *message = edited;
     drop(chats);

@@ -42,10 +42,11 @@ pub(super) fn put(
     let chat_id = chat_id(&chats, params)?;
     let replied = replied(&chats, chat_id, params)?;
     charge(world, chat_id)?;
-    let mut wire = chats.open(chat_id).header();
+    let date = world.clock.now_seconds();
+    let mut wire = chats.open(chat_id).header(date);
     wire.insert("from".to_owned(), world.bot());
     wire.extend(fields);
-    let mut message = Stored::new(wire, true);
+    let mut message = Stored::new(wire, true, world.clock.now_ms());
     message.media = media;
     message.set("reply_markup", markup);
     message.set("reply_to_message", replied);
@@ -85,7 +86,7 @@ pub(super) fn action(world: &World, params: &Params) -> Answer {
     if !ACTIONS.contains(&action.as_str()) {
         return Err(ApiError::bad_request("wrong parameter action in request"));
     }
-    chats.open(chat_id).show_action(&action);
+    chats.open(chat_id).show_action(&action, world.clock.now_ms());
     drop(chats);
     world.changed(chat_id);
     Ok(Value::Bool(true))
