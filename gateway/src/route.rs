@@ -5,14 +5,14 @@ use std::io::Read as _;
 use clap::{Arg, ArgMatches};
 use shared::program::{Failure, Stopped};
 use shared::settings::Values;
-use worker::{ExplainError, Explained, explain};
+use worker::{Circumstances, ExplainError, Explained, explain};
 
 use crate::output::{Output, say};
 
 /// The largest update is half of it (facts T4).
 const LARGEST: u64 = 1024 * 1024;
 
-pub fn arguments() -> [Arg; 2] {
+pub fn arguments() -> [Arg; 3] {
     let update = Arg::new("update")
         .required(true)
         .value_name("UPDATE")
@@ -21,16 +21,21 @@ pub fn arguments() -> [Arg; 2] {
         .long("username")
         .value_name("NAME")
         .help("The bot's username, by which /start@name is known to be for this bot");
-    [update, username]
+    let sticky = Arg::new("sticky")
+        .long("sticky")
+        .value_name("SERVICE")
+        .help("The service that this user's free texts in this chat go to for now");
+    [update, username, sticky]
 }
 
 pub fn route(values: &Values, flags: &ArgMatches) -> Result<Stopped, Failure> {
     let given = flags.get_one::<String>("update").map(String::as_str).unwrap_or_default();
     let update = read(given)?;
-    let username = flags.get_one::<String>("username").map(String::as_str);
-    let explained = explain(values, &update, username).map_err(|error| match error {
+    let word = |name: &str| flags.get_one::<String>(name).map(String::as_str);
+    let circumstances = Circumstances { username: word("username"), sticky: word("sticky") };
+    let explained = explain(values, &update, circumstances).map_err(|error| match error {
         ExplainError::Table(problems) => Failure::Settings(problems),
-        ExplainError::Update(_) => Failure::Refused(error.to_string()),
+        ExplainError::Update(_) | ExplainError::Sticky { .. } => Failure::Refused(error.to_string()),
     })?;
     match Output::of(flags) {
         Output::Json => say(&serde_json::to_string(&explained).unwrap_or_default())?,

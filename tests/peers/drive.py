@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import commands
 import echo
 from report import Report
 
@@ -26,6 +27,7 @@ def main():
                 continue
             for by in ("polling", "webhook"):
                 echo.run(report, library, by, simulator, folder / library / by, cache)
+        commands.run(report, cache, libraries)
         for name in ("updates", "answers", "gateway"):
             (folder / name).mkdir()
             importlib.import_module(name).run(report, binaries, folder / name)

@@ -13,6 +13,7 @@ over_both_worlds!(
     a_message_older_than_a_day_is_a_dead_letter_and_no_call,
     a_table_of_ones_own_adds_a_command_a_button_and_a_fixed_reply,
     a_table_is_read_again_on_sighup_and_a_broken_one_changes_nothing,
+    a_user_is_answered_in_their_language,
 );
 
 async fn what_no_route_takes_is_done(world: WorldBuilder) {
@@ -139,4 +140,38 @@ async fn a_table_is_read_again_on_sighup_and_a_broken_one_changes_nothing(world:
         world.telegram.wait_texts(user, before + 1).await.contains(&"new".to_owned()).then_some(())
     })
     .await;
+}
+
+async fn a_user_is_answered_in_their_language(world: WorldBuilder) {
+    let support = FakeService::start().await;
+    support.answer(Answer::text("suporte"));
+    let file = NamedTempFile::new().unwrap();
+    let table = r#"
+[services.support]
+url = "${SUPPORT_URL}"
+
+[[routes]]
+command = "/start"
+reply = { default = "Hello!", pt = "Olá!" }
+
+[[routes]]
+text = true
+service = "conversation"
+
+[[routes]]
+text = true
+language = "pt"
+service = "support"
+"#;
+    std::fs::write(file.path(), table).unwrap();
+    let world = world.set("ROUTES_FILE", file.path().display()).set("SUPPORT_URL", support.url()).await;
+    for (code, start, text) in
+        [(json!("pt-br"), "Olá!", "suporte"), (json!("de"), "Hello!", "ok"), (Value::Null, "Hello!", "ok")]
+    {
+        let user = world.user();
+        let from = json!({"id": user, "is_bot": false, "first_name": "A", "language_code": code});
+        world.accept(&Update::command(user, "/start").set("/message/from", from.clone())).await;
+        world.accept(&Update::text(user, "help me").set("/message/from", from)).await;
+        assert_eq!(world.telegram.wait_texts(user, 2).await, [start, text], "{code}");
+    }
 }

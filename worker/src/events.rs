@@ -188,6 +188,16 @@ pub fn service_answered(route: &str, attempt: &Attempt<'_>, took: Duration) {
     );
 }
 
+/// `service` is the one that asked for it.
+pub fn sticky_unknown(service: &str, named: &str, attempt: &Attempt<'_>) {
+    tracing::warn!(
+        request_id = attempt.request_id,
+        service,
+        named,
+        "a service's sticky names a service that is not set up; it is left out"
+    );
+}
+
 pub fn service_failed(
     service: &str,
     route: &str,

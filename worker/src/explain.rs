@@ -5,7 +5,7 @@ use shared::settings::{Problems, Values};
 use shared::update::{Malformed, peek};
 
 use crate::incoming::Incoming;
-use crate::routes::{Shape, Table, Target};
+use crate::routes::{STICKY_ROUTE, Shape, Table, Target};
 use crate::settings::read_table;
 
 /// What becomes of an update.
@@ -36,20 +36,38 @@ pub enum ExplainError {
     Table(#[from] Problems),
     #[error("this is no update: {0}")]
     Update(#[from] Malformed),
+    #[error("the table has no service {named}: there are {known}")]
+    Sticky { named: String, known: String },
 }
 
-/// Reads `ROUTES_FILE` or the built-in table, and asks it about an update. `username` is the bot's, without
-/// which a command with an `@name` is taken for another bot's in a group.
-pub fn explain(values: &Values, update: &[u8], username: Option<&str>) -> Result<Explained, ExplainError> {
+/// What the update itself does not tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances<'a> {
+    /// The bot's; without it a command with an `@name` is taken for another bot's in a group.
+    pub username: Option<&'a str>,
+    /// The service that the user's free texts in this chat go to for now.
+    pub sticky: Option<&'a str>,
+}
+
+/// Reads `ROUTES_FILE` or the built-in table, and asks it about an update.
+pub fn explain(
+    values: &Values,
+    update: &[u8],
+    circumstances: Circumstances<'_>,
+) -> Result<Explained, ExplainError> {
     let table = read_table(values).map_err(Problems::from)?;
-    Ok(ask(&table, update, username)?)
+    if let Some(named) = circumstances.sticky.filter(|named| !table.knows(named)) {
+        let known = table.known_services().collect::<Vec<_>>().join(", ");
+        return Err(ExplainError::Sticky { named: named.to_owned(), known });
+    }
+    Ok(ask(&table, update, circumstances)?)
 }
 
-fn ask(table: &Table, update: &[u8], username: Option<&str>) -> Result<Explained, Malformed> {
+fn ask(table: &Table, update: &[u8], circumstances: Circumstances<'_>) -> Result<Explained, Malformed> {
     let peek = peek(update)?;
     let incoming = Incoming::read(update);
-    let username = username.map(|name| name.trim_start_matches('@').to_ascii_lowercase());
-    let found = table.find(&incoming, username.as_deref());
+    let username = circumstances.username.map(|name| name.trim_start_matches('@').to_ascii_lowercase());
+    let found = table.find_with_sticky(&incoming, username.as_deref(), circumstances.sticky);
     let mut fitting = table.fitting(&incoming);
     if let Some(best) = fitting.iter().position(|label| found.as_ref().is_some_and(|it| it.route == *label)) {
         fitting.remove(best);
@@ -60,6 +78,9 @@ fn ask(table: &Table, update: &[u8], username: Option<&str>) -> Result<Explained
         None => (None, None, None),
     };
     let why = match (&found, fitting.is_empty()) {
+        (Some(found), _) if found.route == STICKY_ROUTE => {
+            "the user's free texts in this chat go there for now, after commands and before all else"
+        }
         (Some(_), true) => "it is the only row that fits",
         (Some(_), false) => "of the rows that fit it is the most specific, or the first of these in the file",
         (None, true) => "no row fits",
@@ -97,7 +118,8 @@ fn seen(incoming: &Incoming) -> Vec<String> {
     let callback = incoming.callback.as_ref().and_then(|callback| callback.data.as_ref());
     let membership = incoming.membership.map(|it| format!("membership: {it:?}").to_lowercase());
     let content = (incoming.kind == "message").then(|| format!("content: {}", incoming.content.name()));
-    [chat, command, callback.map(|data| format!("callback: {data}")), content, membership]
+    let language = incoming.language().map(|code| format!("language: {code}"));
+    [chat, command, callback.map(|data| format!("callback: {data}")), content, membership, language]
         .into_iter()
         .flatten()
         .collect()
@@ -108,8 +130,12 @@ mod tests {
     use super::*;
 
     fn of(table: &str, update: &str, username: Option<&str>) -> Explained {
+        with(table, update, Circumstances { username, sticky: None })
+    }
+
+    fn with(table: &str, update: &str, circumstances: Circumstances<'_>) -> Explained {
         let table = Table::parse(table, "test", &|_| None).unwrap();
-        ask(&table, update.as_bytes(), username).unwrap()
+        ask(&table, update.as_bytes(), circumstances).unwrap()
     }
 
     const TABLE: &str = r#"
@@ -151,5 +177,33 @@ mod tests {
         let told = of(TABLE, &message("/start@other_bot"), Some("@this_bot"));
         assert!(told.route.is_none() && told.why.contains("another bot"), "{}", told.why);
         assert!(of(TABLE, &message("/start@This_Bot"), Some("@this_bot")).route.is_some());
+    }
+
+    #[test]
+    fn it_tells_the_language_and_where_free_texts_stick() {
+        let table = r#"
+            [[routes]]
+            command = "/hi"
+            reply = { default = "Hello", de = "Hallo" }
+            [[routes]]
+            text = true
+            languages = ["de", "pt"]
+            service = "conversation"
+        "#;
+        let update = |text: &str| {
+            let from = r#""from":{"id":5,"language_code":"de-AT"}"#;
+            format!(r#"{{"update_id":7,"message":{{"chat":{{"id":5}},{from},"text":"{text}"}}}}"#)
+        };
+        let told = of(table, &update("/hi"), None);
+        assert_eq!(
+            (told.reply.as_deref(), told.also.as_slice()),
+            (Some("Hallo"), &["text+language:de,pt".into()][..])
+        );
+        assert!(told.seen.contains(&"language: de-AT".to_owned()), "{:?}", told.seen);
+        let sticky = Circumstances { username: None, sticky: Some("matching") };
+        let told = with(table, &update("42"), sticky);
+        assert_eq!((told.route.as_deref(), told.service.as_deref()), (Some("sticky"), Some("matching")));
+        assert!(told.why.contains("free texts"), "{}", told.why);
+        assert_eq!(with(table, &update("/hi"), sticky).route.as_deref(), Some("command:/hi"));
     }
 }

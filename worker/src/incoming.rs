@@ -164,8 +164,19 @@ impl Incoming {
         self.thread = message.get("message_thread_id").filter(|_| in_topic).and_then(Json::i64);
     }
 
+    /// The user's `language_code`, an IETF tag, if Telegram tells it.
+    pub fn language(&self) -> Option<&str> {
+        self.user.as_ref()?.language_code.as_deref()
+    }
+
     pub fn chat_kind(&self) -> ChatKind {
         self.chat.map(|chat| chat.kind).unwrap_or_default()
+    }
+
+    /// Whether a user says something in a chat: what a sticky service may take, unless it is a command that
+    /// the table knows (contract 4).
+    pub fn is_free_text(&self) -> bool {
+        self.kind == "message" && self.text.is_some() && self.user.is_some() && self.chat.is_some()
     }
 
     /// Whether the rate limit charges it, if a route takes it: what a user writes or presses, but neither

@@ -29,6 +29,6 @@ mod telegram;
 mod token;
 
 pub use application::{Application, Parts, run_with_admin};
-pub use explain::{ExplainError, Explained, explain};
+pub use explain::{Circumstances, ExplainError, Explained, explain};
 pub use settings::Settings;
 pub use telegram::{Bot, PlainError};

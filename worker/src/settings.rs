@@ -6,7 +6,7 @@ use std::time::Duration;
 use shared::settings::{Problems, SettingError, Values, address, http_url, seconds, whole};
 
 use crate::handle::Limits;
-use crate::routes::{BUILTIN_SERVICES, ServiceConfig, Table};
+use crate::routes::{BUILTIN_SERVICES, ServiceConfig, Table, auth};
 use crate::telegram;
 
 /// Where a service is.
@@ -105,7 +105,11 @@ pub(crate) fn read_table(values: &Values) -> Result<Table, SettingError> {
 
 /// A service, if it has an address.
 fn read_service(values: &Values, table: &Table, name: &str) -> Result<Option<ServiceSettings>, Problems> {
-    let config = table.service(name).cloned().unwrap_or_default();
+    let mut problems = Problems::default();
+    let mut config = table.service(name).cloned().unwrap_or_default();
+    if BUILTIN_SERVICES.contains(&name) {
+        problems.take_all(read_auth(values, name, &mut config));
+    }
     let found = |place: Option<Place>, timeout| {
         place.map(|place| ServiceSettings { name: name.to_owned(), place, timeout, config: config.clone() })
     };
@@ -115,13 +119,32 @@ fn read_service(values: &Values, table: &Table, name: &str) -> Result<Option<Ser
     }
     let setting = name.to_ascii_uppercase();
     let used = table.services_used().contains(name);
-    let mut problems = Problems::default();
     let place = problems.take(read_place(values, &format!("{setting}_SERVICE_URL"), &config, used));
     let given = problems.take(seconds(values, &format!("{setting}_SERVICE_TIMEOUT"), 0.01..=3600.0));
     match (place, given) {
-        (Some(place), Some(given)) => Ok(found(place, config.timeout.unwrap_or(given))),
+        (Some(place), Some(given)) if problems.is_empty() => {
+            Ok(found(place, config.timeout.unwrap_or(given)))
+        }
         _ => Err(problems),
     }
+}
+
+/// A built-in service's token and secret: the setting's, else the table's.
+fn read_auth(values: &Values, name: &str, config: &mut ServiceConfig) -> Result<(), Problems> {
+    let setting = name.to_ascii_uppercase();
+    let mut problems = Problems::default();
+    let read = |what: &str, expected: &str, is_right: fn(&str) -> bool| {
+        let right = |text: &str| is_right(text).then(|| text.to_owned());
+        values.optional(&format!("{setting}_SERVICE_{what}"), expected, right)
+    };
+    let token = problems.take(read("TOKEN", "a token: plain ASCII without spaces", auth::is_token));
+    let secret = problems.take(read("SECRET", "16 bytes or more", auth::is_secret));
+    if let Some(token) = token.flatten() {
+        config.headers.retain(|name, _| !name.eq_ignore_ascii_case("authorization"));
+        config.bearer = Some(token);
+    }
+    config.sign = secret.flatten().or(config.sign.take());
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 /// A built-in service's address: the setting's, else the table's; required where a route names it.

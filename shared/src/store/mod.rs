@@ -41,6 +41,8 @@ pub struct Begin<'a> {
     pub session_seconds: u64,
     /// What the rate limit charges; none where this update is not charged.
     pub charge: Option<Charge<'a>>,
+    /// The chat of a user's free text, which a sticky service may take; none for any other update.
+    pub sticky_in: Option<i64>,
     /// Whether an update that was begun before may be begun now. Without it such a one is told
     /// (`Begun::Suspect`) and not counted, so that the worker can choose its company first.
     pub suspect: bool,
@@ -59,6 +61,8 @@ pub struct Charge<'a> {
     pub requests: u32,
     /// The time in which an empty bucket fills, ms, 1 or more.
     pub window_ms: u64,
+    /// No route takes the update, so it is charged only where a sticky service does.
+    pub only_if_sticky: bool,
 }
 
 /// What `begin` answers.
@@ -78,6 +82,8 @@ pub struct Run {
     pub attempts: u32,
     /// The user's internal id; `user_<id>` where no service has set another; none without a user.
     pub user_id: Option<String>,
+    /// The service that the user's free texts in this chat go to for now.
+    pub sticky: Option<String>,
     /// The rate limit said no. Decided once per update, however often it is delivered.
     pub limited: bool,
     /// The answer that an earlier attempt stored, and how many of its messages went out.
@@ -131,15 +137,15 @@ impl Store {
         both!(self, store => store.begin(begin))
     }
 
-    /// Keeps the answer until it is sent, and sets the user's session where a service named an id.
+    /// Keeps the answer until it is sent, and with it, in one write, what the service said of its user.
     pub async fn plan(
         &self,
         key: &UpdateKey,
         worker: &str,
         plan: &Bytes,
-        session: Option<&Session<'_>>,
+        beside: Option<&Beside<'_>>,
     ) -> Result<(), StoreError> {
-        both!(self, store => store.plan(key, worker, plan, session))
+        both!(self, store => store.plan(key, worker, plan, beside))
     }
 
     /// The first `count` messages of the plan went out.
@@ -205,6 +211,24 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         both!(self, store => store.ping())
     }
+}
+
+/// What a service said of its user beside the messages.
+#[derive(Clone, Debug, Default)]
+pub struct Beside<'a> {
+    pub session: Option<Session<'a>>,
+    pub sticky: Option<Sticky<'a>>,
+}
+
+/// Where the free texts of the update's user in one chat go from now on. It lies under the update's owner, so
+/// only an update that has a user may set one.
+#[derive(Clone, Debug)]
+pub struct Sticky<'a> {
+    pub chat: i64,
+    /// None: by the table again.
+    pub to: Option<&'a str>,
+    /// For so long, 1 or more. Free texts do not renew it.
+    pub seconds: u64,
 }
 
 /// A user's session to set.

@@ -16,7 +16,8 @@ crate::over_both!(Stored, redis:
 
 const NOW: u64 = 1_790_000_000_000;
 
-const ONE_A_SECOND: Charge<'_> = Charge { acted_ms: NOW, album: None, requests: 1, window_ms: 1000 };
+const ONE_A_SECOND: Charge<'_> =
+    Charge { acted_ms: NOW, album: None, requests: 1, window_ms: 1000, only_if_sticky: false };
 
 /// The verdict on one update.
 async fn limited(stored: &Stored, update_id: u64, owner: i64, charge: Charge<'_>) -> bool {
@@ -76,7 +77,7 @@ async fn both_rooms_judge_as_the_bucket_does(stored: Stored) {
             // Every fifth one comes late.
             let late = if update_id % 5 == 4 { rand::random_range(0..=10 * window_ms) } else { 0 };
             let acted_ms = latest - late;
-            let charge = Charge { acted_ms, album: None, requests, window_ms };
+            let charge = Charge { acted_ms, requests, window_ms, ..ONE_A_SECOND };
             let expected = !model.charge(acted_ms as i64, requests, window_ms);
             let verdict = limited(&stored, owner as u64 * 1000 + update_id, owner, charge).await;
             assert_eq!(verdict, expected, "{requests} in {window_ms} ms, update {update_id} at {acted_ms}");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use shared::store::{Begin, Begun, End, Run, Session, Store, StoreError, UpdateKey};
+use shared::store::{Begin, Begun, Beside, Charge, End, Run, Session, Sticky, Store, StoreError, UpdateKey};
 
 use crate::backend::{LONG, Stored};
 
@@ -23,6 +23,9 @@ crate::over_both!(Stored, redis:
     a_replay_is_a_run_of_its_own,
     a_session_lasts_as_long_as_it_is_used,
     a_service_sets_the_session,
+    free_texts_stick_to_one_user_in_one_chat,
+    a_sticky_service_ends_by_its_time_and_by_being_told,
+    what_only_a_sticky_service_takes_is_charged_only_then,
     a_callback_is_answered_once,
     a_notice_is_sent_once_in_its_time,
 );
@@ -39,6 +42,7 @@ pub fn of<'a>(key: &'a UpdateKey, worker: &'a str) -> Begin<'a> {
         user: Some(key.owner),
         session_seconds: 60,
         charge: None,
+        sticky_in: None,
         suspect: true,
         after_panic: false,
     }
@@ -49,6 +53,15 @@ pub async fn run(stored: &Stored, begin: &Begin<'_>) -> Run {
         Begun::Run(run) => run,
         other => panic!("{other:?}"),
     }
+}
+
+fn said(session: Session<'_>) -> Beside<'_> {
+    Beside { session: Some(session), sticky: None }
+}
+
+/// This user's free texts in chat 5 go to that service for a minute.
+fn to(service: &str) -> Beside<'_> {
+    Beside { session: None, sticky: Some(Sticky { chat: 5, to: Some(service), seconds: 60 }) }
 }
 
 fn is_fenced(outcome: Result<(), StoreError>) -> bool {
@@ -105,8 +118,9 @@ async fn a_worker_that_lost_an_update_is_fenced(stored: Stored) {
     let (old, new) = (Bytes::from_static(b"old"), Bytes::from_static(b"new"));
     run(&stored, &of(&key, "w1")).await;
     run(&stored, &of(&key, "w2")).await;
-    let session = Session { user: 5, user_id: "stolen", seconds: 60 };
-    assert!(is_fenced(store.plan(&key, "w1", &old, Some(&session)).await));
+    let beside =
+        Beside { session: Some(Session { user: 5, user_id: "stolen", seconds: 60 }), ..to("stolen") };
+    assert!(is_fenced(store.plan(&key, "w1", &old, Some(&beside)).await));
     assert!(is_fenced(store.sent(&key, "w1", 9).await));
     assert!(is_fenced(store.dying(&key, "w1", &old).await));
     assert!(is_fenced(store.finish(&key, "w1", End::Dead).await));
@@ -115,7 +129,7 @@ async fn a_worker_that_lost_an_update_is_fenced(stored: Stored) {
     store.sent(&key, "w2", 1).await.unwrap();
     let expected =
         Run { attempts: 2, user_id: Some("user_5".to_owned()), plan: Some(new), sent: 1, ..Run::default() };
-    assert_eq!(run(&stored, &of(&key, "w2")).await, expected);
+    assert_eq!(run(&stored, &Begin { sticky_in: Some(5), ..of(&key, "w2") }).await, expected);
 }
 
 /// It was frozen for so long that nothing but the end is left of the update.
@@ -219,7 +233,7 @@ async fn a_session_lasts_as_long_as_it_is_used(stored: Stored) {
     };
     let first = key(&stored, 1, 5);
     run(&stored, &of(&first, "w1")).await;
-    let named = Session { user: 5, user_id: "internal-5", seconds: 3 };
+    let named = said(Session { user: 5, user_id: "internal-5", seconds: 3 });
     stored.store.plan(&first, "w1", &Bytes::new(), Some(&named)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(session(2).await, "internal-5");
@@ -232,11 +246,73 @@ async fn a_session_lasts_as_long_as_it_is_used(stored: Stored) {
 async fn a_service_sets_the_session(stored: Stored) {
     let (first, second) = (key(&stored, 1, 5), key(&stored, 2, 5));
     run(&stored, &of(&first, "w1")).await;
-    let session = Session { user: 5, user_id: "ünïcode \"5\"", seconds: 60 };
+    let session = said(Session { user: 5, user_id: "ünïcode \"5\"", seconds: 60 });
     stored.store.plan(&first, "w1", &Bytes::new(), Some(&session)).await.unwrap();
     assert_eq!(run(&stored, &of(&second, "w1")).await.user_id.as_deref(), Some("ünïcode \"5\""));
     let stranger = key(&stored, 3, 6);
     assert_eq!(run(&stored, &of(&stranger, "w1")).await.user_id.as_deref(), Some("user_6"));
+}
+
+/// The service that a free text of that user in that chat goes to.
+async fn sticky(stored: &Stored, update_id: u64, owner: i64, chat: i64) -> Option<String> {
+    let key = key(stored, update_id, owner);
+    run(stored, &Begin { sticky_in: Some(chat), ..of(&key, "w2") }).await.sticky
+}
+
+async fn free_texts_stick_to_one_user_in_one_chat(stored: Stored) {
+    let first = key(&stored, 1, 7);
+    run(&stored, &of(&first, "w1")).await;
+    stored.store.plan(&first, "w1", &Bytes::new(), Some(&to("quiz"))).await.unwrap();
+    assert_eq!(sticky(&stored, 2, 7, 5).await.as_deref(), Some("quiz"), "by another worker too");
+    assert_eq!(sticky(&stored, 3, 7, 6).await, None, "another chat of this user");
+    assert_eq!(sticky(&stored, 4, 8, 5).await, None, "another user in this chat");
+    let unasked = key(&stored, 5, 7);
+    assert_eq!(run(&stored, &of(&unasked, "w1")).await.sticky, None, "no free text");
+    // An answer that says nothing of it leaves it alone.
+    stored.store.plan(&unasked, "w1", &Bytes::new(), None).await.unwrap();
+    assert_eq!(sticky(&stored, 6, 7, 5).await.as_deref(), Some("quiz"));
+}
+
+/// Two seconds of the real clock: Redis has no other.
+async fn a_sticky_service_ends_by_its_time_and_by_being_told(stored: Stored) {
+    let store = &stored.store;
+    let update = |update_id| key(&stored, update_id, 7);
+    let short = Sticky { chat: 5, to: Some("quiz"), seconds: 2 };
+    let short = Beside { session: None, sticky: Some(short) };
+    store.plan(&update(1), "w1", &Bytes::new(), Some(&short)).await.unwrap();
+    assert_eq!(sticky(&stored, 2, 7, 5).await.as_deref(), Some("quiz"));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(sticky(&stored, 3, 7, 5).await.as_deref(), Some("quiz"));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(sticky(&stored, 4, 7, 5).await, None, "free texts do not renew it");
+    store.plan(&update(5), "w1", &Bytes::new(), Some(&to("quiz"))).await.unwrap();
+    store.plan(&update(6), "w1", &Bytes::new(), Some(&to("poll"))).await.unwrap();
+    assert_eq!(sticky(&stored, 7, 7, 5).await.as_deref(), Some("poll"), "the last one counts");
+    let end = Beside { session: None, sticky: Some(Sticky { chat: 5, to: None, seconds: 1 }) };
+    store.plan(&update(8), "w1", &Bytes::new(), Some(&end)).await.unwrap();
+    assert_eq!(sticky(&stored, 9, 7, 5).await, None);
+}
+
+async fn what_only_a_sticky_service_takes_is_charged_only_then(stored: Stored) {
+    let charge = Charge {
+        acted_ms: 1_790_000_000_000,
+        album: None,
+        requests: 1,
+        window_ms: 1000,
+        only_if_sticky: true,
+    };
+    let limited = async |update_id: u64| {
+        let key = key(&stored, update_id, 7);
+        let begin = Begin { sticky_in: Some(5), charge: Some(charge), ..of(&key, "w1") };
+        run(&stored, &begin).await.limited
+    };
+    for update_id in 1..4 {
+        assert!(!limited(update_id).await);
+    }
+    stored.store.plan(&key(&stored, 3, 7), "w1", &Bytes::new(), Some(&to("quiz"))).await.unwrap();
+    assert!(!limited(4).await);
+    assert!(limited(5).await);
+    assert!(!limited(3).await, "decided once");
 }
 
 async fn a_callback_is_answered_once(stored: Stored) {

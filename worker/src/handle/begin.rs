@@ -29,7 +29,8 @@ pub(super) enum Begun<'h> {
 }
 
 impl Handler {
-    /// `routed` is whether a route takes the update: what none takes is not charged.
+    /// `routed` is whether a route takes the update: what none takes is not charged, but for a free text that
+    /// a sticky service takes.
     pub(super) async fn begin(&self, attempt: &Attempt<'_>, routed: bool) -> Begun<'_> {
         if self.recent.contains(&attempt.key) {
             return Begun::Ended;
@@ -80,8 +81,10 @@ impl Handler {
         let incoming = attempt.incoming;
         let user = incoming.user.as_ref().map(|user| user.id);
         let ours = attempt.key.bot == self.telegram.bot();
+        let sticky_in = incoming.is_free_text().then_some(incoming.chat).flatten().map(|chat| chat.id);
+        let taken = routed || sticky_in.is_some();
         let charged =
-            ours && routed && user.is_some() && attempt.envelope.replay == 0 && incoming.is_charged_kind();
+            ours && taken && user.is_some() && attempt.envelope.replay == 0 && incoming.is_charged_kind();
         // A callback has no date of its own: its message's is when the button was made.
         let acted_ms = incoming.date.map_or(attempt.envelope.received_ms, |date| date.saturating_mul(1000));
         let charge = Charge {
@@ -89,6 +92,7 @@ impl Handler {
             album: incoming.album.as_deref(),
             requests: self.limits.requests,
             window_ms: self.limits.window.as_millis() as u64,
+            only_if_sticky: !routed,
         };
         Begin {
             key: &attempt.key,
@@ -96,6 +100,7 @@ impl Handler {
             user,
             session_seconds: self.limits.session.as_secs().max(1),
             charge: charged.then_some(charge),
+            sticky_in,
             suspect: false,
             after_panic: attempt.after_panic,
         }

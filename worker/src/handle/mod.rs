@@ -32,7 +32,6 @@ use crate::recent::Recent;
 use crate::reply::Call;
 use crate::routes::Found;
 use crate::routing::Routing;
-use crate::services::Services;
 use crate::telegram::{Going, Note, Sent, Telegram};
 
 use begin::Begun;
@@ -114,9 +113,14 @@ impl Handler {
         if let Some(death) = run.dying.as_ref().and_then(|why| Death::from_bytes(why)) {
             return Outcome::Dead(death);
         }
+        let table = &routing.table;
+        let found = match run.sticky.as_deref().filter(|sticky| routing.services.knows(sticky)) {
+            Some(sticky) => table.find_with_sticky(attempt.incoming, username.as_deref(), Some(sticky)),
+            None => found,
+        };
         let outcome = match self.death(attempt, &run, store_away) {
             Some(death) => Outcome::Dead(death),
-            None => self.run(attempt, found.as_ref(), &routing.services, &run).await,
+            None => self.run(attempt, found.as_ref(), &routing, &run).await,
         };
         outcome.on_route(found.as_ref(), run.attempts)
     }
@@ -125,7 +129,7 @@ impl Handler {
         &self,
         attempt: &Attempt<'_>,
         found: Option<&Found<'_>>,
-        services: &Services,
+        routing: &Routing,
         run: &Run,
     ) -> Outcome {
         if let Some(plan) = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan)) {
@@ -148,7 +152,7 @@ impl Handler {
                 _ => Outcome::Done(Done::NoRoute),
             };
         };
-        match attempt.abort.run_until_cancelled(self.respond(attempt, found, services, run)).await {
+        match attempt.abort.run_until_cancelled(self.respond(attempt, found, routing, run)).await {
             Some(Ok((plan, kept))) => self.deliver(attempt, plan, 0, kept).await,
             Some(Err(outcome)) => outcome,
             None => Outcome::Stay,

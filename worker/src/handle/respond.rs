@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use shared::queue::Reason;
-use shared::store::{Run, Session, StoreError};
+use shared::store::{Beside, Run, Session, Sticky, StoreError};
 
 use super::outcome::{Death, Fate, Outcome};
 use super::plan::Plan;
@@ -12,7 +12,8 @@ use super::{Attempt, Handler, request, typing};
 use crate::events;
 use crate::reply::{self, Answer, Call};
 use crate::routes::{Found, Target};
-use crate::services::{ServiceError, Services};
+use crate::routing::Routing;
+use crate::services::ServiceError;
 
 const ANSWER_CALLBACK: &str = "answerCallbackQuery";
 
@@ -22,20 +23,20 @@ impl Handler {
         &self,
         attempt: &Attempt<'_>,
         found: &Found<'_>,
-        services: &Services,
+        routing: &Routing,
         run: &Run,
     ) -> Result<(Plan, bool), Outcome> {
         let begun = Instant::now();
-        let (plan, user_id) = match found.target {
+        let (plan, answer) = match found.target {
             Target::Reply(text) => (fixed(text, attempt), None),
             Target::Service { service, shape, .. } => {
                 let request = request::request(attempt, found, shape, run.user_id.as_deref());
-                let answering = services.call(service, &request, &self.fence);
+                let answering = routing.services.call(service, &request, &self.fence);
                 let answer = typing::while_waiting(attempt, &self.telegram, answering).await;
-                match answer.and_then(|answer| planned(&answer, attempt)) {
-                    Ok(planned) => {
+                match answer.and_then(|answer| Ok((planned(&answer, attempt)?, answer))) {
+                    Ok((plan, answer)) => {
                         events::service_answered(found.route, attempt, begun.elapsed());
-                        planned
+                        (plan, Some((service, answer)))
                     }
                     Err(error) => {
                         events::service_failed(service, found.route, &error, attempt, begun.elapsed());
@@ -44,27 +45,48 @@ impl Handler {
                 }
             }
         };
-        match self.keep(attempt, &plan, user_id.as_deref()).await {
+        let beside = answer.as_ref().map(|(service, answer)| self.beside(answer, service, attempt, routing));
+        match self.keep(attempt, &plan, &beside.unwrap_or_default()).await {
             Ok(()) => Ok((plan, true)),
             Err(StoreError::Away) => Ok((plan, false)),
             Err(StoreError::Fenced) => Err(Outcome::Stay),
         }
     }
 
-    async fn keep(
-        &self,
-        attempt: &Attempt<'_>,
-        plan: &Plan,
-        user_id: Option<&str>,
-    ) -> Result<(), StoreError> {
-        let seconds = self.limits.session.as_secs().max(1);
-        let user = attempt.incoming.user.as_ref().map(|user| user.id);
-        let session = user.zip(user_id).map(|(user, user_id)| Session { user, user_id, seconds });
+    async fn keep(&self, attempt: &Attempt<'_>, plan: &Plan, beside: &Beside<'_>) -> Result<(), StoreError> {
+        let says_nothing = beside.session.is_none() && beside.sticky.is_none();
         // A plan with nothing in it would only be read to be found empty.
-        if plan.calls.is_empty() && session.is_none() && plan.fate == Fate::Done {
+        if plan.calls.is_empty() && says_nothing && plan.fate == Fate::Done {
             return Ok(());
         }
-        self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), session.as_ref()).await
+        self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), Some(beside)).await
+    }
+
+    /// What the answer says of the user: the session, and where free texts go. Nothing where there is no user.
+    fn beside<'a>(
+        &self,
+        answer: &'a Answer,
+        service: &str,
+        attempt: &Attempt<'_>,
+        routing: &Routing,
+    ) -> Beside<'a> {
+        let Some(user) = attempt.incoming.user.as_ref().map(|user| user.id) else {
+            return Beside::default();
+        };
+        let seconds = self.limits.session.as_secs().max(1);
+        let session = answer.user_id.as_deref().map(|user_id| Session { user, user_id, seconds });
+        let chat = attempt.incoming.chat.map(|chat| chat.id);
+        let sticky = chat.zip(answer.sticky.as_ref()).and_then(|(chat, sticky)| match sticky {
+            reply::Sticky::End => Some(Sticky { chat, to: None, seconds: 1 }),
+            reply::Sticky::To { service: to, .. } if !routing.services.knows(to) => {
+                events::sticky_unknown(service, &reply::printable(to), attempt);
+                None
+            }
+            reply::Sticky::To { service: to, seconds } => {
+                Some(Sticky { chat, to: Some(to), seconds: *seconds })
+            }
+        });
+        Beside { session, sticky }
     }
 }
 
@@ -74,8 +96,8 @@ fn fixed(text: &str, attempt: &Attempt<'_>) -> Plan {
     Plan::new(calls.unwrap_or_default(), Fate::Done)
 }
 
-/// The calls that an answer comes to, and the session that it sets.
-fn planned(answer: &Answer, attempt: &Attempt<'_>) -> Result<(Plan, Option<String>), ServiceError> {
+/// The calls that an answer comes to.
+fn planned(answer: &Answer, attempt: &Attempt<'_>) -> Result<Plan, ServiceError> {
     let nonsense = |error: reply::AnswerError| ServiceError::Nonsense(error.to_string());
     let mut calls = reply::calls(answer, attempt.incoming).map_err(nonsense)?;
     let toast =
@@ -88,7 +110,7 @@ fn planned(answer: &Answer, attempt: &Attempt<'_>) -> Result<(Plan, Option<Strin
     };
     let by_message = calls.iter().position(answers).map(|at| calls.remove(at));
     let callback = toast.or(by_message);
-    Ok((Plan { callback, ..Plan::new(calls, Fate::Done) }, answer.user_id.clone()))
+    Ok(Plan { callback, ..Plan::new(calls, Fate::Done) })
 }
 
 /// An apology, where somebody waits for one: a replay has made one before (contract 8).

@@ -36,6 +36,9 @@ pub enum Sticky {
     },
 }
 
+/// A year, which is for good.
+const LONGEST_STICKY: u64 = 31_536_000;
+
 impl Answer {
     /// Reads a service's answer. A status other than 2xx is a failure whatever the body says.
     pub fn parse(status: u16, content_type: Option<&str>, body: &[u8]) -> Result<Self, AnswerError> {
@@ -121,8 +124,14 @@ impl Sticky {
             return Some(Self::End);
         }
         let sticky = json.object()?;
-        let seconds = sticky.get("seconds")?.u64().filter(|seconds| *seconds > 0)?;
-        Some(Self::To { service: string(&sticky, "service")?, seconds })
+        let seconds = sticky.get("seconds")?.u64()?;
+        let service = string(&sticky, "service")?;
+        // For no time at all is the end of it.
+        Some(if seconds == 0 {
+            Self::End
+        } else {
+            Self::To { service, seconds: seconds.min(LONGEST_STICKY) }
+        })
     }
 }
 

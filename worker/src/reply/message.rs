@@ -182,8 +182,8 @@ fn not_blank(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
 
-/// A type's name fit for a log: a service that mixed its fields up may have put a user's text there.
-fn printable(name: &str) -> String {
+/// A name fit for a log: a service that mixed its fields up may have put a user's text there.
+pub fn printable(name: &str) -> String {
     let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == '-';
     if !name.is_empty() && name.len() <= 32 && name.chars().all(is_name) {
         return name.to_owned();

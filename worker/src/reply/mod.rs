@@ -8,6 +8,8 @@ mod calls;
 mod message;
 mod method;
 #[cfg(test)]
+mod published;
+#[cfg(test)]
 pub mod schema;
 mod split;
 #[cfg(test)]
@@ -19,10 +21,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use answer::Answer;
+pub use answer::{Answer, Sticky};
 pub use calls::calls;
 #[cfg(any(test, fuzzing))]
 pub use message::Message;
+pub use message::printable;
 pub use texts::{answer_callback, apology, notice};
 
 /// One request to the Bot API. Stored as it is (`plan`), so its two fields are a wire format.

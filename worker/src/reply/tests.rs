@@ -147,7 +147,11 @@ fn beside_the_messages_stand_the_session_the_toast_and_the_sticky_service() {
     assert_eq!(full.user_id.as_deref(), Some("u1"));
     assert_eq!(full.answer, Some(Toast { text: Some("Saved".into()), show_alert: true, ..Toast::default() }));
     assert_eq!(full.sticky, Some(Sticky::To { service: "quiz".into(), seconds: 60 }));
-    assert_eq!(answer(r#"{"type":"none","sticky":null}"#).unwrap().sticky, Some(Sticky::End));
+    let sticky = |sticky: &str| answer(&format!(r#"{{"type":"none","sticky":{sticky}}}"#)).unwrap().sticky;
+    assert_eq!(sticky("null"), Some(Sticky::End));
+    assert_eq!(sticky(r#"{"service":"quiz","seconds":0}"#), Some(Sticky::End));
+    let for_good = Sticky::To { service: "quiz".into(), seconds: 31_536_000 };
+    assert_eq!(sticky(r#"{"service":"quiz","seconds":18446744073709551615}"#), Some(for_good));
     let wrong = answer(r#"{"type":"none","user_id":7,"answer":"x","sticky":{"service":"quiz"}}"#).unwrap();
     assert!(wrong.user_id.is_none() && wrong.answer.is_none() && wrong.sticky.is_none());
 }

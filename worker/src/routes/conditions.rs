@@ -2,6 +2,7 @@
 
 use regex::RegexBuilder;
 
+use super::language::Language;
 use super::reader::{Entry, Reader, Section};
 use super::route::{Conditions, TextRule};
 use crate::incoming::{ChatKind, Content};
@@ -20,6 +21,26 @@ pub(super) fn read(reader: &mut Reader<'_>, row: Section<'_>) -> Conditions {
         kind: reader.string(row, "kind").and_then(|entry| kind(reader, entry)),
         chat: reader.string(row, "chat").and_then(|entry| chat(reader, entry)),
     }
+}
+
+/// `language = "pt"`, or `languages = ["pt", "es"]`: any of them.
+pub(super) fn languages(reader: &mut Reader<'_>, row: Section<'_>) -> Vec<Language> {
+    const EXPECTED: &str = "must be a language such as \"pt\" or \"pt-BR\"";
+    if let (Some(_), Some(list)) = (row.get("language"), row.get("languages")) {
+        reader.refuse("languages", &list.span(), "a row has a language or languages, not both");
+    }
+    let one = reader.string(row, "language").map(|entry| ("language", entry));
+    let several = reader.strings(row, "languages").into_iter().map(|entry| ("languages", entry));
+    let written: Vec<_> = one.into_iter().chain(several).collect();
+    let mut languages = Vec::with_capacity(written.len());
+    for (key, Entry { value, span }) in written {
+        match Language::read(&value) {
+            Some(language) if !languages.contains(&language) => languages.push(language),
+            Some(_) => {}
+            None => reader.refuse(key, &span, EXPECTED),
+        }
+    }
+    languages
 }
 
 /// Conditions that no update could fulfil together are a slip, not a row.

@@ -1,9 +1,10 @@
-//! The table made fast: commands, callback prefixes, contents and kinds are looked up, so that a table of
-//! thousands of rows costs no more than one of ten; only text patterns are tried one after the other.
+//! The table made fast: commands, callback prefixes, contents and kinds are looked up, and of the text patterns
+//! only those are tried whose words are there, so that a table of thousands of rows costs no more than one of ten.
 
 use std::collections::HashMap;
 
 use super::Found;
+use super::patterns::Patterns;
 use super::route::{Route, Tier};
 use crate::incoming::{Content, Incoming};
 
@@ -14,7 +15,7 @@ pub(super) struct Index {
     callbacks: HashMap<String, Vec<usize>>,
     /// In bytes: no colon behind it can end a prefix.
     longest_callback: usize,
-    patterns: Vec<usize>,
+    patterns: Patterns,
     texts: Vec<usize>,
     contents: HashMap<Content, Vec<usize>>,
     kinds: HashMap<String, Vec<usize>>,
@@ -25,7 +26,9 @@ impl Index {
     pub fn new(routes: &[Route]) -> Self {
         let mut rows: Vec<(usize, &Route)> = routes.iter().enumerate().collect();
         rows.sort_by_key(|(_, route)| route.rank());
-        let mut index = Self::default();
+        let patterns: Vec<_> =
+            rows.iter().filter_map(|(at, route)| Some((*at, route.when.pattern()?))).collect();
+        let mut index = Self { patterns: Patterns::new(&patterns), ..Self::default() };
         for (at, route) in rows {
             index.add(at, route);
         }
@@ -43,7 +46,8 @@ impl Index {
                     self.callbacks.entry(prefix.clone()).or_default().push(at);
                 }
             }
-            Tier::Pattern => self.patterns.push(at),
+            // Gathered before, all at once.
+            Tier::Pattern => {}
             Tier::Text => self.texts.push(at),
             Tier::Content => self.contents.entry(when.content.unwrap_or_default()).or_default().push(at),
             Tier::Kind => self.kinds.entry(when.kind.clone().unwrap_or_default()).or_default().push(at),
@@ -70,23 +74,37 @@ impl Index {
     /// The route of anything else.
     pub fn find_other<'t>(&self, routes: &'t [Route], incoming: &Incoming) -> Option<Found<'t>> {
         let lists = [
-            Some(&self.patterns),
             Some(&self.texts),
             self.contents.get(&incoming.content),
             self.kinds.get(&incoming.kind),
             Some(&self.defaults),
         ];
-        let found = lists.into_iter().find_map(|list| first(routes, list, incoming))?;
+        let found = self.find_by_pattern(routes, incoming);
+        let found = found.or_else(|| lists.into_iter().find_map(|list| first(routes, list, incoming)))?;
         // A row for callbacks of any prefix: what is before the first colon is the action all the same.
         let data = incoming.callback.as_ref().and_then(|callback| callback.data.as_deref());
         let (action, param) = data.map(|data| data.split_once(':').unwrap_or((data, ""))).unwrap_or_default();
         Some(Found { action: not_empty(action), param: not_empty(param), ..found })
     }
+
+    fn find_by_pattern<'t>(&self, routes: &'t [Route], incoming: &Incoming) -> Option<Found<'t>> {
+        let said = [&incoming.text, &incoming.caption];
+        let texts = said.into_iter().flatten().map(|text| text.plain.as_str());
+        first_of(routes, self.patterns.possible(texts), incoming)
+    }
 }
 
 fn first<'t>(routes: &'t [Route], list: Option<&Vec<usize>>, incoming: &Incoming) -> Option<Found<'t>> {
-    let route = list?.iter().filter_map(|at| routes.get(*at)).find(|route| route.fits(incoming))?;
-    Some(Found { route: &route.label, target: route.target(), action: None, param: None })
+    first_of(routes, list?.iter().copied(), incoming)
+}
+
+fn first_of<'t>(
+    routes: &'t [Route],
+    mut places: impl Iterator<Item = usize>,
+    incoming: &Incoming,
+) -> Option<Found<'t>> {
+    let route = places.find_map(|at| routes.get(at).filter(|route| route.fits(incoming)))?;
+    Some(Found { route: &route.label, target: route.target(incoming), action: None, param: None })
 }
 
 /// The ways to read `a:b:c` as prefix and rest, the longest prefix first: `a:b:c`, `a:b` and `c`, `a` and `b:c`.

@@ -2,11 +2,21 @@
 //! whole (`parse`), turned into an index (`index`), and asked once per update. No file is opened here and
 //! no service is called.
 
+pub mod auth;
+#[cfg(test)]
+mod commands;
 mod conditions;
 mod error;
 mod index;
+mod language;
+#[cfg(test)]
+mod large;
+#[cfg(test)]
+mod matching;
 mod parse;
+mod patterns;
 mod reader;
+mod reply;
 mod route;
 mod service;
 #[cfg(test)]
@@ -135,15 +145,23 @@ impl Table {
             .or_else(|| self.index.find_other(&self.routes, incoming))
     }
 
+    /// Whether a `sticky` may name that service.
+    pub fn knows(&self, service: &str) -> bool {
+        self.known_services().any(|known| known == service)
+    }
+
     /// The names of all rows that fit, the best first.
     pub fn fitting(&self, incoming: &Incoming) -> Vec<&str> {
         let mut rows: Vec<&Route> = self.routes.iter().filter(|row| row.would_take(incoming)).collect();
         rows.sort_by_key(|row| row.rank());
-        rows.into_iter().map(|row| row.label.as_str()).collect()
+        let mut labels: Vec<&str> = rows.into_iter().map(|row| row.label.as_str()).collect();
+        // A row of several languages can fit by two of them.
+        labels.dedup();
+        labels
     }
 
     fn sticky_route(&self, incoming: &Incoming, sticky: &str) -> Option<Found<'_>> {
-        if incoming.kind != "message" || incoming.text.is_none() {
+        if !incoming.is_free_text() {
             return None;
         }
         let service = self.known_services().find(|name| *name == sticky)?;

@@ -8,12 +8,26 @@ use toml::de::DeTable;
 use super::conditions;
 use super::error::TableError;
 use super::reader::{Entry, Reader, Section};
+use super::reply::Reply;
 use super::route::{Route, To};
 use super::service::ServiceConfig;
 use super::{BUILTIN_SERVICES, Shape};
 
-const ROUTE_KEYS: &[&str] =
-    &["name", "command", "callback", "text", "kind", "content", "chat", "service", "reply", "body", "update"];
+const ROUTE_KEYS: &[&str] = &[
+    "name",
+    "command",
+    "callback",
+    "text",
+    "kind",
+    "content",
+    "chat",
+    "language",
+    "languages",
+    "service",
+    "reply",
+    "body",
+    "update",
+];
 
 type Services = BTreeMap<String, ServiceConfig>;
 
@@ -80,24 +94,32 @@ fn read_routes(reader: &mut Reader<'_>, document: Section<'_>, services: &Servic
     routes
 }
 
-/// A row, or none where anything in it is wrong.
-fn read_route(reader: &mut Reader<'_>, row: Section<'_>, services: &Services) -> Option<Route> {
+/// A row: one route, or one for each of its languages, since each has a place of its own in the order. None
+/// where anything in it is wrong.
+fn read_route(reader: &mut Reader<'_>, row: Section<'_>, services: &Services) -> Vec<Route> {
     let errors_before = reader.errors.len();
     reader.only(row, ROUTE_KEYS);
     let when = conditions::read(reader, row);
+    let languages = conditions::languages(reader, row);
     let to = read_target(reader, row, services);
     let name = reader.string(row, "name");
     if let Some(Entry { span, .. }) = name.as_ref().filter(|name| name.value.trim().is_empty()) {
         reader.refuse("name", span, "must not be empty");
     }
-    let label = name.map_or_else(|| when.label(), |name| name.value);
-    let route = Route { label, when, to: to? };
-    (reader.errors.len() == errors_before).then_some(route)
+    let (Some(to), true) = (to, reader.errors.len() == errors_before) else {
+        return Vec::new();
+    };
+    let label = name.map_or_else(|| when.label(&languages), |name| name.value);
+    let route = Route { label, when, language: None, to };
+    if languages.is_empty() {
+        return vec![route];
+    }
+    languages.into_iter().map(|language| Route { language: Some(language), ..route.clone() }).collect()
 }
 
 fn read_target(reader: &mut Reader<'_>, row: Section<'_>, services: &Services) -> Option<To> {
     let service = reader.string(row, "service");
-    let reply = reader.string(row, "reply");
+    let reply = Reply::read(reader, row);
     let with_update = reader.boolean(row, "update").unwrap_or_default();
     let body = reader.string(row, "body").and_then(|entry| shape(reader, entry));
     match (service, reply) {
@@ -112,15 +134,12 @@ fn read_target(reader: &mut Reader<'_>, row: Section<'_>, services: &Services) -
             Some(To::Service { service: service.value, shape, with_update })
         }
         (None, Some(reply)) => {
-            if reply.value.trim().is_empty() {
-                reader.refuse("reply", &reply.span, "must not be empty");
-            }
             for key in ["body", "update"] {
                 if let Some(found) = row.get(key) {
                     reader.refuse(key, &found.span(), "a reply asks no service: take it away");
                 }
             }
-            Some(To::Reply(reply.value))
+            Some(To::Reply(reply))
         }
         (Some(service), Some(_)) => {
             reader.refuse("service", &service.span, "a row has a service or a reply, not both");

@@ -77,7 +77,10 @@ impl Reader<'_> {
 
     /// A string, with the environment's variables put in.
     pub fn string(&mut self, section: Section<'_>, key: &str) -> Option<Entry<String>> {
-        let found = section.get(key)?;
+        self.text(key, section.get(key)?)
+    }
+
+    fn text(&mut self, key: &str, found: &Spanned<DeValue<'_>>) -> Option<Entry<String>> {
         let Some(written) = found.get_ref().as_str() else {
             self.refuse(key, &found.span(), "must be a string in quotes");
             return None;
@@ -89,6 +92,17 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// The strings of a list, which must not be empty.
+    pub fn strings(&mut self, section: Section<'_>, key: &str) -> Vec<Entry<String>> {
+        let Some(found) = section.get(key) else { return Vec::new() };
+        let list = found.get_ref().as_array().filter(|list| !list.is_empty());
+        let Some(list) = list else {
+            self.refuse(key, &found.span(), "must be a list of strings such as [\"a\", \"b\"]");
+            return Vec::new();
+        };
+        list.iter().filter_map(|value| self.text(key, value)).collect()
     }
 
     pub fn boolean(&mut self, section: Section<'_>, key: &str) -> Option<bool> {

@@ -5,17 +5,21 @@ use std::cmp::Reverse;
 
 use regex::Regex;
 
+use super::language::Language;
+use super::reply::Reply;
 use super::{Shape, Target};
 use crate::incoming::{ChatKind, Content, Incoming};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Route {
     pub label: String,
     pub when: Conditions,
+    /// The user's; a condition like the others.
+    pub language: Option<Language>,
     pub to: To,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Conditions {
     /// In lower case, with the slash.
     pub command: Option<String>,
@@ -27,16 +31,16 @@ pub(super) struct Conditions {
     pub chat: Option<ChatKind>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum TextRule {
     Any,
     Pattern(Regex),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum To {
     Service { service: String, shape: Shape, with_update: bool },
-    Reply(String),
+    Reply(Reply),
 }
 
 /// From the most specific to the least (contract 5): what a user named exactly goes before what a row only
@@ -55,7 +59,12 @@ impl Route {
     /// Whether all conditions hold. A command or a callback's prefix was looked up before and is not
     /// compared again.
     pub fn fits(&self, incoming: &Incoming) -> bool {
-        self.when.fits(incoming) && (!self.is_notification() || incoming.membership.is_some())
+        #[cfg(test)]
+        super::large::COMPARED.with(|compared| compared.set(compared.get() + 1));
+        let speaks = |language: &Language| incoming.language().is_some_and(|code| language.takes(code));
+        self.when.fits(incoming)
+            && self.language.as_ref().is_none_or(speaks)
+            && (!self.is_notification() || incoming.membership.is_some())
     }
 
     /// Whether all conditions hold, of those too by which a row is looked up.
@@ -78,18 +87,21 @@ impl Route {
         matches!(self.to, To::Service { shape: Shape::Notification, .. })
     }
 
-    pub fn target(&self) -> Target<'_> {
+    pub fn target(&self, incoming: &Incoming) -> Target<'_> {
         match &self.to {
             To::Service { service, shape, with_update } => {
                 Target::Service { service, shape: *shape, with_update: *with_update }
             }
-            To::Reply(text) => Target::Reply(text),
+            To::Reply(reply) => Target::Reply(reply.text(incoming.language())),
         }
     }
 
-    /// Sorts rows by specificity; rows that are equal in it stay in file order.
-    pub fn rank(&self) -> (Tier, Reverse<usize>) {
-        (self.when.tier(), Reverse(self.when.count()))
+    /// Sorts rows by specificity: what it asks for, then how many conditions it has, then how narrow its
+    /// language is (`pt-BR`, `pt`, any). Rows that are equal in all of it stay in file order.
+    pub fn rank(&self) -> (Tier, Reverse<usize>, Reverse<usize>) {
+        let count = self.when.count() + usize::from(self.language.is_some());
+        let language = self.language.as_ref().map_or(0, Language::parts);
+        (self.when.tier(), Reverse(count), Reverse(language))
     }
 }
 
@@ -127,6 +139,14 @@ impl Conditions {
         of_messages.then_some(kind)
     }
 
+    /// The pattern, of a row that is looked up by it.
+    pub fn pattern(&self) -> Option<&str> {
+        match (self.tier(), &self.text) {
+            (Tier::Pattern, Some(TextRule::Pattern(pattern))) => Some(pattern.as_str()),
+            _ => None,
+        }
+    }
+
     pub fn tier(&self) -> Tier {
         match self {
             Self { command: Some(_), .. } | Self { callback: Some(_), .. } => Tier::CommandOrCallback,
@@ -145,7 +165,7 @@ impl Conditions {
     }
 
     /// `command:/start`, `text`, `content:photo+chat:group`: what the row is called if it has no name.
-    pub fn label(&self) -> String {
+    pub fn label(&self, languages: &[Language]) -> String {
         let text = self.text.as_ref().map(|rule| match rule {
             TextRule::Any => "text".to_owned(),
             TextRule::Pattern(pattern) => format!("text:{pattern}"),
@@ -156,6 +176,7 @@ impl Conditions {
             ChatKind::Channel => "chat:channel",
             ChatKind::Unknown => "chat:unknown",
         });
+        let names: Vec<&str> = languages.iter().map(Language::as_str).collect();
         let parts = [
             self.command.as_ref().map(|command| format!("command:{command}")),
             self.callback.as_ref().map(|prefix| format!("callback:{prefix}")),
@@ -163,6 +184,7 @@ impl Conditions {
             self.content.map(|content| format!("content:{}", content.name())),
             self.kind.as_ref().map(|kind| format!("kind:{kind}")),
             chat.map(str::to_owned),
+            (!names.is_empty()).then(|| format!("language:{}", names.join(","))),
         ];
         let label = parts.into_iter().flatten().collect::<Vec<_>>().join("+");
         if label.is_empty() { "default".to_owned() } else { label }

@@ -5,7 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::BUILTIN_SERVICES;
+use super::auth;
 use super::reader::{Entry, Reader, Section};
+
+const KEYS: &[&str] =
+    &["url", "timeout", "concurrency", "retry", "breaker", "headers", "bearer", "sign", "http2"];
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
@@ -26,6 +30,12 @@ pub struct ServiceConfig {
     pub retry_min: Duration,
     pub retry_max: Duration,
     pub headers: BTreeMap<String, String>,
+    /// The token of `Authorization: Bearer`.
+    pub bearer: Option<String>,
+    /// The secret that requests are signed with.
+    pub sign: Option<String>,
+    /// True: HTTP/2 from the first byte on. False: HTTP/1.1. None: HTTP/2 where TLS negotiates it.
+    pub http2: Option<bool>,
 }
 
 impl Default for ServiceConfig {
@@ -42,6 +52,9 @@ impl Default for ServiceConfig {
             retry_min: Duration::from_millis(100),
             retry_max: Duration::from_millis(300),
             headers: BTreeMap::new(),
+            bearer: None,
+            sign: None,
+            http2: None,
         }
     }
 }
@@ -56,11 +69,14 @@ impl ServiceConfig {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>, name: &str, section: Section<'_>) -> Self {
-        reader.only(section, &["url", "timeout", "concurrency", "retry", "breaker", "headers"]);
+        reader.only(section, KEYS);
         let mut config = Self {
             url: read_url(reader, section),
             timeout: reader.duration(section, "timeout"),
-            headers: read_headers(reader, section),
+            headers: auth::headers(reader, section),
+            bearer: auth::bearer(reader, section),
+            sign: auth::sign(reader, section),
+            http2: reader.boolean(section, "http2"),
             ..Self::default()
         };
         if section.get("url").is_none() && !BUILTIN_SERVICES.contains(&name) {
@@ -104,7 +120,7 @@ impl ServiceConfig {
     }
 }
 
-/// A header's value is often a secret: only names are shown.
+/// A header's value is often a secret, so only names are shown; of a token and a secret nothing is.
 impl fmt::Debug for ServiceConfig {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = out.debug_struct("ServiceConfig");
@@ -124,28 +140,4 @@ fn read_url(reader: &mut Reader<'_>, section: Section<'_>) -> Option<String> {
     }
     reader.refuse("url", &span, "must be an address such as \"http://weather:8080/ask\"");
     None
-}
-
-fn read_headers(reader: &mut Reader<'_>, section: Section<'_>) -> BTreeMap<String, String> {
-    let Some(headers) = reader.section(section, "headers") else {
-        return BTreeMap::new();
-    };
-    let mut read = BTreeMap::new();
-    for (name, value) in headers.table.iter() {
-        let at = value.span().start;
-        let name = name.get_ref().as_ref();
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(is_token) {
-            reader.refuse_unseen(name, at, "is not the name of a header");
-        } else if value.get_ref().as_str().is_none() {
-            reader.refuse_unseen(name, at, "must be a string in quotes");
-        } else if let Some(Entry { value, .. }) = reader.string(headers, name) {
-            if value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) {
-                read.insert(name.to_owned(), value);
-            } else {
-                reader.refuse_unseen(name, at, "must be plain ASCII on one line");
-            }
-        }
-    }
-    read
 }

@@ -1,10 +1,10 @@
-//! The bodies of contract 4, byte for byte: which fields, in which order, and which may be null. A message
-//! goes out as the JSON token that came in, so nothing in it is ever re-encoded.
+//! From an update to the body that a service is sent. A message goes out as the JSON token that came in, so nothing
+//! in it is ever re-encoded.
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::request::{Args, Conversation, Event, Matching, Notification, Own, ServiceRequest, UserProfile};
 use crate::incoming::{Incoming, Membership, Text};
 use crate::routes::{Found, Shape, Target};
 
@@ -16,62 +16,62 @@ pub fn request_body(
     user_id: Option<&str>,
     request_id: &str,
 ) -> Bytes {
+    let update = matches!(found.target, Target::Service { with_update: true, .. });
+    let update = update.then(|| serde_json::from_slice::<&RawValue>(&incoming.raw).ok()).flatten();
     let telegram_user_id = incoming.user.as_ref().map(|user| user.id);
-    let mut body = Body::default();
-    match shape {
-        Shape::Conversation => {
-            body.put("user_id", &user_id);
-            body.put("telegram_user_id", &telegram_user_id);
-            body.put("message", &message(incoming));
-        }
-        Shape::Matching => {
+    let command = incoming.command.as_ref().map(|command| command.name.as_str());
+    let request = match shape {
+        Shape::Conversation => ServiceRequest::Conversation(Conversation {
+            user_id,
+            telegram_user_id,
+            message: message(incoming),
+            request_id,
+            update,
+        }),
+        Shape::Matching => ServiceRequest::Matching(Matching {
+            user_id,
             // A matching that a command starts has the command's name for its action.
-            let command = incoming.command.as_ref().map(|command| command.name.as_str());
-            body.put("user_id", &user_id);
-            body.put("action", &found.action.as_deref().or(command));
-            body.put("target_user_id", &found.param);
-        }
-        Shape::UserProfile => {
-            body.put("telegram_user_id", &telegram_user_id);
-            body.put("command", &incoming.command.as_ref().map(|command| &command.name));
-        }
-        Shape::Notification => {
-            body.put("user_id", &user_id);
-            body.put("telegram_user_id", &telegram_user_id);
-            body.put("event", &incoming.membership.map(event));
-        }
-        Shape::Own => {
-            body.put("user_id", &user_id);
-            body.put("telegram_user_id", &telegram_user_id);
-            body.put("chat_id", &incoming.chat.map(|chat| chat.id));
-            body.put("kind", &incoming.kind);
-        }
-    }
-    body.put("request_id", &request_id);
-    put_optional(&mut body, shape, incoming, found);
-    body.finish()
+            action: found.action.as_deref().or(command),
+            target_user_id: found.param.as_deref(),
+            request_id,
+            update,
+        }),
+        Shape::UserProfile => ServiceRequest::UserProfile(UserProfile {
+            telegram_user_id,
+            command,
+            request_id,
+            args: args(incoming),
+            update,
+        }),
+        Shape::Notification => ServiceRequest::Notification(Notification {
+            user_id,
+            telegram_user_id,
+            event: incoming.membership.map(event),
+            request_id,
+            update,
+        }),
+        Shape::Own => ServiceRequest::Own(Own {
+            user_id,
+            telegram_user_id,
+            chat_id: incoming.chat.map(|chat| chat.id),
+            kind: &incoming.kind,
+            request_id,
+            message: message(incoming),
+            command,
+            args: args(incoming),
+            action: found.action.as_deref(),
+            param: found.param.as_deref(),
+            update,
+        }),
+    };
+    // Strings, numbers and raw JSON always serialize.
+    serde_json::to_vec(&request).unwrap_or_default().into()
 }
 
-/// What stands behind the request_id, and only where it applies.
-fn put_optional(body: &mut Body, shape: Shape, incoming: &Incoming, found: &Found<'_>) {
-    let command = incoming.command.as_ref();
-    if shape == Shape::Own {
-        body.put_some("message", message(incoming));
-        body.put_some("command", command.map(|command| &command.name));
-    }
-    if matches!(shape, Shape::Own | Shape::UserProfile) {
-        match command.and_then(|command| command.raw_args.as_ref()) {
-            Some(raw) => body.put("args", raw),
-            None => body.put_some("args", command.and_then(|command| command.args.as_ref())),
-        }
-    }
-    if shape == Shape::Own {
-        body.put_some("action", found.action.as_ref());
-        body.put_some("param", found.param.as_ref());
-    }
-    if matches!(found.target, Target::Service { with_update: true, .. }) {
-        body.put_some("update", serde_json::from_slice::<&RawValue>(&incoming.raw).ok());
-    }
+fn args(incoming: &Incoming) -> Option<Args<'_>> {
+    let command = incoming.command.as_ref()?;
+    let raw = command.raw_args.as_deref().map(Args::Raw);
+    raw.or(command.args.as_deref().map(Args::Text))
 }
 
 /// What a user wrote: the text, else the caption.
@@ -80,45 +80,17 @@ fn message(incoming: &Incoming) -> Option<&RawValue> {
     said.map(|text| text.raw.as_ref())
 }
 
-fn event(membership: Membership) -> &'static str {
+fn event(membership: Membership) -> Event {
     match membership {
-        Membership::Blocked => "blocked",
-        Membership::Unblocked => "unblocked",
-    }
-}
-
-/// A JSON object in the making, in the order of `put`: the contract's order, for those who read a wire.
-#[derive(Default)]
-struct Body(Vec<u8>);
-
-impl Body {
-    fn put(&mut self, name: &str, value: &impl Serialize) {
-        self.0.extend_from_slice(if self.0.is_empty() { b"{\"" } else { b",\"" });
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-        // Strings, numbers and raw JSON always serialize; were it otherwise, null keeps the body valid.
-        match serde_json::to_vec(value) {
-            Ok(value) => self.0.extend_from_slice(&value),
-            Err(_) => self.0.extend_from_slice(b"null"),
-        }
-    }
-
-    fn put_some(&mut self, name: &str, value: Option<impl Serialize>) {
-        if let Some(value) = value {
-            self.put(name, &value);
-        }
-    }
-
-    fn finish(mut self) -> Bytes {
-        self.0.push(b'}');
-        self.0.into()
+        Membership::Blocked => Event::Blocked,
+        Membership::Unblocked => Event::Unblocked,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::schema::{REQUEST, takes};
+    use crate::reply::schema::{REQUEST, examples, takes};
     use crate::routes::Table;
 
     const ROUTES: &str = r#"
@@ -138,10 +110,14 @@ mod tests {
 
     /// The body that the table's route for this update makes.
     fn body(table: &Table, kind: &str, content: &str) -> String {
+        body_for(table, kind, content, "u1", "r1")
+    }
+
+    fn body_for(table: &Table, kind: &str, content: &str, user_id: &str, request_id: &str) -> String {
         let incoming = Incoming::read(format!(r#"{{"update_id":7,"{kind}":{content}}}"#).as_bytes());
         let found = table.find(&incoming, None).unwrap();
         let Target::Service { shape, .. } = found.target else { panic!("a reply") };
-        let body = request_body(shape, &incoming, &found, Some("u1"), "r1");
+        let body = request_body(shape, &incoming, &found, Some(user_id), request_id);
         let body = String::from_utf8(body.to_vec()).unwrap();
         assert!(takes(&body.replace("\\ud83d", "?"), REQUEST), "not as the schema says: {body}");
         body
@@ -232,5 +208,78 @@ mod tests {
         let found = table.find(&incoming, None).unwrap();
         let body = request_body(Shape::Conversation, &incoming, &found, None, "r1");
         assert_eq!(body, r#"{"user_id":null,"telegram_user_id":null,"message":"x","request_id":"r1"}"#);
+    }
+
+    const EXAMPLES: &str = r##"
+        [services.own]
+        url = "http://own"
+        [[routes]]
+        command = "/start"
+        service = "user_profile"
+        [[routes]]
+        command = "/help"
+        service = "user_profile"
+        [[routes]]
+        command = "/weather"
+        service = "own"
+        [[routes]]
+        callback = "CONNECT"
+        service = "matching"
+        [[routes]]
+        callback = "SKIP"
+        service = "matching"
+        [[routes]]
+        callback = "VOTE"
+        service = "own"
+        [[routes]]
+        text = "^own "
+        service = "own"
+        [[routes]]
+        text = true
+        service = "conversation"
+        [[routes]]
+        content = "photo"
+        service = "own"
+        [[routes]]
+        content = "location"
+        service = "own"
+        update = true
+        [[routes]]
+        kind = "my_chat_member"
+        service = "notification"
+    "##;
+
+    #[test]
+    fn every_example_of_a_request_is_what_a_service_is_sent() {
+        let table = Table::parse(EXAMPLES, "routes.toml", &|_| None).unwrap();
+        let of = r#""chat":{"id":42,"type":"private"},"from":{"id":42}"#;
+        let said = |more: &str| format!("{{{of},{more}}}");
+        let pressed =
+            |data: &str| format!(r#"{{"id":"9","from":{{"id":42}},"data":"{data}","message":{{{of}}}}}"#);
+        let member = |from: &str, to: &str| {
+            let status = |status: &str| format!(r#"{{"status":"{status}"}}"#);
+            said(&format!(r#""old_chat_member":{},"new_chat_member":{}"#, status(from), status(to)))
+        };
+        let cases = [
+            ("conversation", "message", said(r#""text":"hello""#)),
+            ("matching", "callback_query", pressed("CONNECT:17")),
+            ("matching-without-target", "callback_query", pressed("SKIP")),
+            ("notification-blocked", "my_chat_member", member("member", "kicked")),
+            ("notification-unblocked", "my_chat_member", member("kicked", "member")),
+            ("own-button", "callback_query", pressed("VOTE:42")),
+            ("own-command", "message", said(r#""text":"/weather Rome tomorrow""#)),
+            ("own-photo", "message", said(r#""photo":[{}],"caption":"for sale""#)),
+            ("own-text", "message", said(r#""text":"own words""#)),
+            ("own-with-update", "message", said(r#""location":{"latitude":52.52,"longitude":13.405}"#)),
+            ("user_profile", "message", said(r#""text":"/help""#)),
+            ("user_profile-with-args", "message", said(r#""text":"/start ref_42""#)),
+        ];
+        let examples = examples("requests");
+        let names = |(name, _): &(String, String)| name.clone();
+        assert_eq!(examples.iter().map(names).collect::<Vec<_>>(), cases.each_ref().map(|case| case.0));
+        for ((name, example), (_, kind, content)) in examples.iter().zip(&cases) {
+            let body = body_for(&table, kind, content, "user_42", "7b9fa372-ec48-506c-8022-a499a9839f5c");
+            assert_eq!(format!("{body}\n"), *example, "{name}");
+        }
     }
 }

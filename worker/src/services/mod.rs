@@ -3,13 +3,17 @@
 
 pub mod body;
 mod breaker;
+mod http;
+pub mod request;
+mod signature;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use shared::clock;
 use tokio::sync::Semaphore;
 
 use crate::events;
@@ -17,6 +21,8 @@ use crate::fence::Fence;
 use crate::reply::Answer;
 use crate::routes::ServiceConfig;
 use breaker::{Breaker, Limits, Pass};
+use http::Http;
+use signature::{SIGNATURE_HEADER, Signer, TIME_HEADER};
 
 /// No answer is longer: at 4096 characters a message this is hundreds of them.
 const LARGEST_ANSWER: usize = 1024 * 1024;
@@ -59,47 +65,47 @@ pub struct Placed {
     pub config: ServiceConfig,
 }
 
-/// Connections to a service that wait for the next call.
-const IDLE: usize = 256;
-
 /// All services of the table.
 pub struct Services {
-    http: reqwest::Client,
     known: HashMap<String, Service>,
 }
 
 struct Service {
+    http: reqwest::Client,
     url: reqwest::Url,
     timeout: Duration,
     retry: Option<(Duration, Duration)>,
+    /// The table's own, and the bearer token.
     headers: HeaderMap,
+    signer: Option<Signer>,
     slots: Semaphore,
     breaker: Mutex<Breaker>,
 }
 
 impl Services {
     pub fn new(known: Vec<Placed>) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            // Internal services are not behind the proxy that leads outside.
-            .no_proxy()
-            // After a burst; without a bound the connections of a thousand calls would stay open for as long as the
-            // services keep them.
-            .pool_max_idle_per_host(IDLE)
-            .build()?;
-        let known = known.into_iter().map(|it| (it.name, Service::new(it.url, it.timeout, &it.config)));
-        Ok(Self { http, known: known.collect() })
+        let http = Http::new()?;
+        let service = |it: Placed| {
+            let client = http.client(it.config.http2).clone();
+            (it.name, Service::new(client, it.url, it.timeout, &it.config))
+        };
+        Ok(Self { known: known.into_iter().map(service).collect() })
+    }
+
+    /// Whether it has an address: of a built-in one that no route names, nobody has to tell it.
+    pub fn knows(&self, name: &str) -> bool {
+        self.known.contains_key(name)
     }
 
     /// Asks a service, and once more if that fails.
     pub async fn call(&self, name: &str, request: &Request, fence: &Fence) -> Result<Answer, ServiceError> {
         let service = self.known.get(name).ok_or(ServiceError::Unknown)?;
-        let first = service.call(&self.http, name, request, fence).await;
+        let first = service.call(name, request, fence).await;
         match (&first, service.retry) {
             (Err(error), Some((least, most))) if *error != ServiceError::BreakerOpen => {
                 events::service_retries(name, error, &request.request_id);
                 tokio::time::sleep(rand::random_range(least..=most)).await;
-                service.call(&self.http, name, request, fence).await
+                service.call(name, request, fence).await
             }
             _ => first,
         }
@@ -107,33 +113,26 @@ impl Services {
 }
 
 impl Service {
-    fn new(url: reqwest::Url, timeout: Duration, config: &ServiceConfig) -> Self {
+    fn new(http: reqwest::Client, url: reqwest::Url, timeout: Duration, config: &ServiceConfig) -> Self {
         let limits = Limits {
             calls: config.breaker_calls,
             percent: config.breaker_percent,
             window: config.breaker_window,
             rest: config.breaker_rest,
         };
-        let header = |(name, value): (&String, &String)| {
-            Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
-        };
         Self {
+            http,
             url,
             timeout,
             retry: config.retry.then_some((config.retry_min, config.retry_max)),
-            headers: config.headers.iter().filter_map(header).collect(),
+            headers: headers(config),
+            signer: config.sign.as_deref().map(Signer::new),
             slots: Semaphore::new(config.concurrency as usize),
             breaker: Mutex::new(Breaker::new(limits)),
         }
     }
 
-    async fn call(
-        &self,
-        http: &reqwest::Client,
-        name: &str,
-        request: &Request,
-        fence: &Fence,
-    ) -> Result<Answer, ServiceError> {
+    async fn call(&self, name: &str, request: &Request, fence: &Fence) -> Result<Answer, ServiceError> {
         // The semaphore is never closed; a permit that can't be had would just mean no limit.
         let _slot = self.slots.acquire().await;
         fence.pass().await;
@@ -147,15 +146,16 @@ impl Service {
             return Err(ServiceError::BreakerOpen);
         };
         let begun = Instant::now();
-        let exchange = tokio::time::timeout(self.timeout, self.exchange(http, request));
+        let exchange = tokio::time::timeout(self.timeout, self.exchange(request));
         let result = exchange.await.unwrap_or(Err(ServiceError::Timeout(self.timeout)));
         self.tell_breaker(name, pass, result.is_err());
         events::service_called(name, result.as_ref().err(), begun.elapsed(), &request.request_id);
         result
     }
 
-    async fn exchange(&self, http: &reqwest::Client, request: &Request) -> Result<Answer, ServiceError> {
-        let asked = http
+    async fn exchange(&self, request: &Request) -> Result<Answer, ServiceError> {
+        let mut asked = self
+            .http
             .post(self.url.clone())
             .headers(self.headers.clone())
             .header(CONTENT_TYPE, "application/json")
@@ -163,6 +163,12 @@ impl Service {
             .header("Idempotency-Key", &request.request_id)
             .header("traceparent", &request.traceparent)
             .body(request.body.clone());
+        let signer = self.signer.as_ref();
+        if let Some((time, signature)) =
+            signer.and_then(|signer| signer.headers(clock::now_ms() / 1000, &request.body))
+        {
+            asked = asked.header(TIME_HEADER, time).header(SIGNATURE_HEADER, signature);
+        }
         let mut response = asked.send().await.map_err(broken)?;
         let status = response.status().as_u16();
         if !(200..300).contains(&status) {
@@ -193,6 +199,22 @@ impl Service {
     fn lock_breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What goes with every request. Both were checked when the table was read. Marked as sensitive, a value is
+/// printed by no library, and kept out of HTTP/2's tables of headers.
+fn headers(config: &ServiceConfig) -> HeaderMap {
+    let header = |(name, value): (&String, &String)| {
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+    };
+    let bearer =
+        config.bearer.as_deref().and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
+    let bearer = bearer.map(|bearer| (AUTHORIZATION, bearer));
+    let sensitive = |(name, mut value): (HeaderName, HeaderValue)| {
+        value.set_sensitive(true);
+        (name, value)
+    };
+    config.headers.iter().filter_map(header).chain(bearer).map(sensitive).collect()
 }
 
 /// reqwest's own errors name the address, which may hold a key.

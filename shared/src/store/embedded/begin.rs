@@ -23,6 +23,7 @@ pub(super) struct Owned {
     user: Option<i64>,
     session_seconds: u64,
     charge: Option<(OwnedCharge, Option<String>)>,
+    sticky_in: Option<i64>,
     suspect: bool,
     after_panic: bool,
 }
@@ -32,13 +33,14 @@ struct OwnedCharge {
     acted_ms: u64,
     requests: u32,
     window_ms: u64,
+    only_if_sticky: bool,
 }
 
 impl Owned {
     pub(super) fn of(begin: &Begin<'_>) -> Self {
         let charge = |it: Charge<'_>| {
-            let Charge { acted_ms, album, requests, window_ms } = it;
-            (OwnedCharge { acted_ms, requests, window_ms }, album.map(str::to_owned))
+            let Charge { acted_ms, album, requests, window_ms, only_if_sticky } = it;
+            (OwnedCharge { acted_ms, requests, window_ms, only_if_sticky }, album.map(str::to_owned))
         };
         Self {
             key: begin.key.clone(),
@@ -46,6 +48,7 @@ impl Owned {
             user: begin.user,
             session_seconds: begin.session_seconds,
             charge: begin.charge.map(charge),
+            sticky_in: begin.sticky_in,
             suspect: begin.suspect,
             after_panic: begin.after_panic,
         }
@@ -65,11 +68,13 @@ impl Owned {
             open.attempts = open.attempts.saturating_add(1);
             open.claim = Some(self.worker.clone());
         }
-        let limited = self.limited(shelf, &mut open)?;
+        let sticky = self.sticky(shelf)?;
+        let limited = self.limited(shelf, &mut open, sticky.is_some())?;
         open.keep(shelf, &self.key)?;
         Ok(Begun::Run(Run {
             attempts: open.attempts,
             user_id: self.session(shelf)?,
+            sticky,
             limited,
             plan: shelf.get(&key::plan(&self.key))?.map(Into::into),
             sent: open.sent,
@@ -88,14 +93,22 @@ impl Owned {
         Ok(Some(user_id))
     }
 
+    fn sticky(&self, shelf: &Shelf<'_>) -> Result<Option<String>, Error> {
+        let Some(chat) = self.sticky_in else { return Ok(None) };
+        let service = shelf.get(&key::sticky(&self.key, chat))?;
+        Ok(service.and_then(|service| String::from_utf8(service).ok()))
+    }
+
     /// Whether the rate limit says no: decided once for the update, and once for its album.
-    fn limited(&self, shelf: &mut Shelf<'_>, open: &mut Open) -> Result<bool, Error> {
+    fn limited(&self, shelf: &mut Shelf<'_>, open: &mut Open, is_sticky: bool) -> Result<bool, Error> {
         if let Some(limited) = open.limited {
             return Ok(limited);
         }
         let limited = match &self.charge {
-            Some((charge, album)) => self.verdict(shelf, *charge, album.as_deref())?,
-            None => false,
+            Some((charge, album)) if is_sticky || !charge.only_if_sticky => {
+                self.verdict(shelf, *charge, album.as_deref())?
+            }
+            _ => false,
         };
         open.limited = Some(limited);
         Ok(limited)
@@ -121,7 +134,7 @@ impl Owned {
 
     fn charge(&self, shelf: &mut Shelf<'_>, charge: OwnedCharge) -> Result<bool, Error> {
         let at = key::bucket(&self.key);
-        let OwnedCharge { acted_ms, requests, window_ms } = charge;
+        let OwnedCharge { acted_ms, requests, window_ms, .. } = charge;
         let known = shelf.get(&at)?.and_then(|bucket| serde_json::from_slice(&bucket).ok());
         let mut bucket: Bucket = known.unwrap_or_else(|| Bucket::full(requests));
         let passed = bucket.charge(i64::try_from(acted_ms).unwrap_or(i64::MAX), requests, window_ms);

@@ -13,6 +13,7 @@ const SESSION: u8 = 5;
 const BUCKET: u8 = 6;
 const ALBUM: u8 = 7;
 const NOTICE: u8 = 8;
+const STICKY: u8 = 9;
 
 /// How an update ended.
 pub(super) fn ended(key: &UpdateKey) -> Key {
@@ -47,6 +48,11 @@ pub(super) fn album(key: &UpdateKey, album: &str) -> Key {
 
 pub(super) fn notice(key: &UpdateKey) -> Key {
     of_user(NOTICE, key.bot, key.owner)
+}
+
+/// Where a user's free texts in that chat go.
+pub(super) fn sticky(key: &UpdateKey, chat: i64) -> Key {
+    [&of_user(STICKY, key.bot, key.owner)[..], &chat.to_be_bytes()].concat()
 }
 
 fn of_update(kind: u8, key: &UpdateKey) -> Key {

@@ -11,7 +11,7 @@ mod update;
 use bytes::Bytes;
 use redb::WriteTransaction;
 
-use super::{Begin, Begun, End, Session, StoreError, UpdateKey};
+use super::{Begin, Begun, Beside, End, StoreError, UpdateKey};
 use crate::clock;
 use crate::database::{Database, DatabaseError};
 use shelf::Shelf;
@@ -38,14 +38,27 @@ impl Store {
         key: &UpdateKey,
         worker: &str,
         plan: &Bytes,
-        session: Option<&Session<'_>>,
+        beside: Option<&Beside<'_>>,
     ) -> Result<(), StoreError> {
         let (key, worker, plan) = (key.clone(), worker.to_owned(), plan.clone());
+        let session = beside.and_then(|beside| beside.session.as_ref());
         let session = session.map(|it| (it.user, it.user_id.to_owned(), it.seconds));
+        let sticky = beside.and_then(|beside| beside.sticky.as_ref());
+        let sticky = sticky.map(|it| (key::sticky(&key, it.chat), it.to.map(str::to_owned), it.seconds));
         self.write(move |shelf| {
             let planned = update::plan(shelf, &key, &worker, &plan)?;
-            if let (Ok(()), Some((user, user_id, seconds))) = (&planned, &session) {
+            if planned.is_err() {
+                return Ok(planned);
+            }
+            if let Some((user, user_id, seconds)) = &session {
                 begin::keep_session(shelf, key.bot, *user, user_id, *seconds)?;
+            }
+            match &sticky {
+                Some((at, Some(service), seconds)) => {
+                    shelf.put(at, service.as_bytes(), seconds.saturating_mul(1000))?;
+                }
+                Some((at, None, _)) => shelf.remove(at)?,
+                None => {}
             }
             Ok(planned)
         })

@@ -1,9 +1,10 @@
 -- Begins an update: seen before, attempt, claim, session, rate limit. See `Store::begin` for what it promises.
--- KEYS: update, session, bucket, album, all under one hash tag.
+-- KEYS: update, session, bucket, album, sticky, all under one hash tag.
 -- ARGV: worker, seconds to keep an open update, suspect?, after a panic?, user or '', session's seconds,
 --       charged?, when the user acted (ms), requests, window (ms), seconds to keep a bucket,
---       seconds to keep an album, in an album?, charges remembered
--- Returns: word, attempts, user_id, limited?, plan, sent, dying, parked until (ms)
+--       seconds to keep an album, in an album?, charges remembered, could a sticky service take it?,
+--       charged only if one does?
+-- Returns: word, attempts, user_id, limited?, plan, sent, dying, parked until (ms), sticky service
 local worker, open_seconds = ARGV[1], ARGV[2]
 local suspect_may_run, after_panic = ARGV[3] == '1', ARGV[4] == '1'
 local user, session_seconds = ARGV[5], ARGV[6]
@@ -12,12 +13,12 @@ local requests, window = tonumber(ARGV[9]), tonumber(ARGV[10])
 local TOKEN = 1000
 
 if redis.call('TYPE', KEYS[1]).ok == 'string' then
-  return {'ended', 0, false, 0, false, 0, false, 0}
+  return {'ended', 0, false, 0, false, 0, false, 0, false}
 end
 local known = redis.call('HMGET', KEYS[1], 'attempts', 'claim', 'limited', 'plan', 'sent', 'dying', 'parked')
 local attempts, ours = tonumber(known[1]) or 0, known[2] == worker
 if attempts > 0 and not ours and not suspect_may_run then
-  return {'suspect', attempts, false, 0, false, 0, false, 0}
+  return {'suspect', attempts, false, 0, false, 0, false, 0, false}
 end
 -- One that was never counted is counted even if the claim is ours: Redis lost its memory in between.
 if not ours or after_panic or attempts == 0 then
@@ -29,6 +30,8 @@ if user ~= '' then
   user_id = redis.call('GET', KEYS[2]) or ('user_' .. user)
   redis.call('SET', KEYS[2], user_id, 'EX', session_seconds)
 end
+
+local sticky = ARGV[15] == '1' and redis.call('GET', KEYS[5])
 
 -- The bucket is a list of numbers: its level (thousandths of a token) and time at the oldest forgotten
 -- charge, then the times of the charges since, ascending. The same arithmetic as store/bucket.rs.
@@ -75,7 +78,7 @@ end
 local limited = known[3]
 if not limited then
   limited = '0'
-  if charged then
+  if charged and (sticky or ARGV[16] ~= '1') then
     local in_album = ARGV[13] == '1'
     local verdict = in_album and redis.call('GET', KEYS[4])
     if not verdict then
@@ -89,4 +92,4 @@ end
 redis.call('HSET', KEYS[1], 'attempts', attempts, 'claim', worker, 'limited', limited)
 redis.call('EXPIRE', KEYS[1], open_seconds)
 return {'run', attempts, user_id, tonumber(limited), known[4], tonumber(known[5]) or 0, known[6],
-  tonumber(known[7]) or 0}
+  tonumber(known[7]) or 0, sticky}

@@ -17,7 +17,7 @@ use redis::{
 };
 
 use self::breaker::Breaker;
-use super::{Begin, Begun, End, OPEN_SECONDS, REMEMBER_SECONDS, Run, Session, StoreError, UpdateKey, bucket};
+use super::{Begin, Begun, Beside, End, OPEN_SECONDS, REMEMBER_SECONDS, Run, StoreError, UpdateKey, bucket};
 use crate::events;
 use crate::readiness::Readiness;
 use crate::settings::{SettingError, Values, whole};
@@ -97,6 +97,7 @@ impl Store {
         let charge = begin.charge.as_ref();
         let mut call = BEGIN.key(keys.update());
         call.key(keys.session()).key(keys.bucket()).key(keys.album(charge.and_then(|charge| charge.album)));
+        call.key(keys.sticky(begin.sticky_in.unwrap_or_default()));
         call.arg(begin.worker).arg(OPEN_SECONDS).arg(begin.suspect).arg(begin.after_panic);
         call.arg(begin.user.map(|user| user.to_string()).unwrap_or_default()).arg(begin.session_seconds);
         match charge {
@@ -107,6 +108,7 @@ impl Store {
             .arg(ALBUM_SECONDS)
             .arg(charge.is_some_and(|charge| charge.album.is_some()));
         call.arg(bucket::HISTORY);
+        call.arg(begin.sticky_in.is_some()).arg(charge.is_some_and(|charge| charge.only_if_sticky));
         self.call(&call).await.map(begun)
     }
 
@@ -115,12 +117,16 @@ impl Store {
         key: &UpdateKey,
         worker: &str,
         plan: &Bytes,
-        session: Option<&Session<'_>>,
+        beside: Option<&Beside<'_>>,
     ) -> Result<(), StoreError> {
+        let Beside { session, sticky } = beside.cloned().unwrap_or_default();
         let mut call = step(key, worker, "plan");
+        call.key(Keys(key).sticky(sticky.as_ref().map_or(0, |sticky| sticky.chat)));
         call.arg(&plan[..]);
-        if let Some(session) = session {
-            call.arg(session.user_id).arg(session.seconds);
+        let session = session.map_or(("", 0), |session| (session.user_id, session.seconds));
+        call.arg(session.0).arg(session.1);
+        if let Some(sticky) = sticky {
+            call.arg(sticky.to.unwrap_or_default()).arg(sticky.seconds);
         }
         self.written(&call).await
     }
@@ -320,21 +326,28 @@ impl Keys<'_> {
         self.name(&format!("album:{}", album.unwrap_or_default()))
     }
 
+    fn sticky(&self, chat: i64) -> String {
+        self.name(&format!("sticky:{chat}"))
+    }
+
     fn notice(&self) -> String {
         self.name("notice")
     }
 }
 
-/// What `begin.lua` returns: a word, then attempts, user_id, limited, plan, sent, dying and parked until.
-type BeginAnswer = (String, u32, Option<String>, bool, Option<Vec<u8>>, u32, Option<Vec<u8>>, u64);
+/// What `begin.lua` returns: a word, then attempts, user_id, limited, plan, sent, dying, parked until and sticky.
+type BeginAnswer =
+    (String, u32, Option<String>, bool, Option<Vec<u8>>, u32, Option<Vec<u8>>, u64, Option<String>);
 
-fn begun((word, attempts, user_id, limited, plan, sent, dying, parked_until_ms): BeginAnswer) -> Begun {
+fn begun(
+    (word, attempts, user_id, limited, plan, sent, dying, parked_until_ms, sticky): BeginAnswer,
+) -> Begun {
     match word.as_str() {
         "ended" => Begun::Ended,
         "suspect" => Begun::Suspect(attempts),
         _ => {
             let (plan, dying) = (plan.map(Bytes::from), dying.map(Bytes::from));
-            Begun::Run(Run { attempts, user_id, limited, plan, sent, dying, parked_until_ms })
+            Begun::Run(Run { attempts, user_id, sticky, limited, plan, sent, dying, parked_until_ms })
         }
     }
 }

@@ -1,5 +1,5 @@
 -- One write of an update that was begun. See `Store` for what each step promises.
--- KEYS: update, session. ARGV: worker, step, and what the step needs.
+-- KEYS: update, session; of a plan, sticky. ARGV: worker, step, and what the step needs.
 -- Returns 1, or 0 where another worker has claimed the update since.
 local worker, step = ARGV[1], ARGV[2]
 
@@ -33,7 +33,12 @@ end
 
 if step == 'plan' then
   redis.call('HSETNX', KEYS[1], 'plan', ARGV[3])
-  if ARGV[4] then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5]) end
+  if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5]) end
+  if ARGV[6] == '' then
+    redis.call('DEL', KEYS[3])
+  elseif ARGV[6] then
+    redis.call('SET', KEYS[3], ARGV[6], 'EX', ARGV[7])
+  end
 elseif step == 'sent' then
   redis.call('HSET', KEYS[1], 'sent', ARGV[3])
 elseif step == 'parked' then
