@@ -3,9 +3,14 @@
 mod check;
 mod dead;
 mod demo;
+mod deployment;
+mod doctor;
+mod help;
 mod output;
 mod route;
 mod run;
+mod spool;
+mod status;
 mod webhook;
 
 use std::process::ExitCode;
@@ -36,6 +41,19 @@ fn main() -> ExitCode {
         Some(("webhook", flags)) => {
             program::command(nested(flags), |values, _| webhook::webhook(values, flags))
         }
+        Some(("doctor", flags)) => {
+            program::command(flags, |values, stop| doctor::doctor(values, flags, stop))
+        }
+        Some(("status", flags)) => {
+            program::command(flags, |values, stop| status::status(values, flags, stop))
+        }
+        Some(("top", flags)) => program::command(flags, |values, stop| status::top(values, flags, stop)),
+        Some(("spool", flags)) => {
+            program::command(nested(flags), |values, stop| spool::spool(values, flags, stop))
+        }
+        // Neither reads a setting.
+        Some(("completions", flags)) => program::exit_code(help::completions(flags, command())),
+        Some(("man", flags)) => program::exit_code(help::man(flags, command())),
         Some((_, flags)) => program::run(flags, run::run),
         // clap has asked for one.
         None => ExitCode::from(2),
@@ -48,16 +66,17 @@ fn nested(flags: &ArgMatches) -> &ArgMatches {
 }
 
 fn command() -> Command {
-    let run = Command::new("run").about(
+    let run = Command::new("run").about("Runs the whole gateway in this process").long_about(
         "Runs the whole gateway in this process: on RabbitMQ if AMQP_URL is set, else on its own file; \
          on Redis if a REDIS_... is set, else on that file too",
     );
-    let demonstrate = Command::new("demo").about(
+    let demonstrate = Command::new("demo").about("Runs a demo, with nothing to set up").long_about(
         "Starts a simulated Telegram, a sample of each service and the whole gateway, and prints the \
          address of a page on which to talk to the bot",
     );
     let check = Command::new("check")
-        .about("Reads every setting and the routing table, tells all that is wrong, and touches nothing")
+        .about("Tells all that is wrong with the settings and the routing table")
+        .long_about("Reads every setting and the routing table, tells all that is wrong, and touches nothing")
         .arg(Output::flag());
     let route = Command::new("route")
         .about("Tells which route an update takes, and why")
@@ -66,12 +85,19 @@ fn command() -> Command {
     Command::new("tgw")
         .about("A Telegram gateway: keeps a bot's updates safe and in order, and brings the answers back")
         .version(env!("CARGO_PKG_VERSION"))
+        .after_help(help::AFTER)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(with_flags(run, Taker::Both))
         .subcommand(with_some_flags(demonstrate, &demo::FLAGS))
         .subcommand(with_flags(check, Taker::Both))
+        .subcommand(doctor::command())
+        .subcommand(status::status_command())
+        .subcommand(status::top_command())
         .subcommand(dead::command())
         .subcommand(webhook::command())
+        .subcommand(spool::command())
         .subcommand(with_some_flags(route, &["ROUTES_FILE", "LOG_LEVEL", "LOG_FORMAT"]))
+        .subcommand(help::completions_command())
+        .subcommand(help::man_command())
 }

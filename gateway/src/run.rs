@@ -10,6 +10,7 @@ use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
 use shared::spool::Tended;
 use shared::store::{self, Store};
+use shared::window::{Shown, Window};
 use tokio_util::sync::CancellationToken;
 
 use crate::dead::{Keeper, Socket};
@@ -25,6 +26,7 @@ pub struct Gateway {
     database: Option<Database>,
     /// For the operators' commands, where the queue is this process's own.
     letters: Option<(Socket, Keeper)>,
+    _window: Option<Window>,
 }
 
 impl Gateway {
@@ -36,6 +38,7 @@ impl Gateway {
         let readiness = Readiness::default();
         let backends = Backends::open(values, &ingress, &readiness).await?;
         let letters = backends.keeper(values);
+        let window = backends.window(values, &readiness);
         let Backends { publisher, consumer, letters: burying, workers, store, partitions, database, spool } =
             backends;
         let parts = worker::Parts {
@@ -48,7 +51,7 @@ impl Gateway {
         };
         let worker = worker::Application::build(worker, parts).await?;
         let ingress = ingress::Application::build(ingress, publisher, spool, readiness)?;
-        Ok(Self { ingress, worker, database, letters })
+        Ok(Self { ingress, worker, database, letters, _window: window })
     }
 
     /// Where it listens.
@@ -118,6 +121,18 @@ impl Backends {
         };
         let letters = consumer.letters();
         Some((socket, Keeper { letters, publisher: publisher.clone(), store: self.store.clone() }))
+    }
+
+    /// Where this process has a folder of its own.
+    fn window(&self, values: &Values, readiness: &Readiness) -> Option<Window> {
+        let folder = values.text("DATA_DIR").unwrap_or_default();
+        let queue = match &self.consumer {
+            Consumer::Embedded(queue) => Some(queue.clone()),
+            Consumer::RabbitMq(_) => None,
+        };
+        let spool = self.spool.as_ref().map(Tended::spool);
+        let shown = Shown { spool, queue, readiness: readiness.clone() };
+        (self.database.is_some() || shown.spool.is_some()).then(|| Window::open(Path::new(folder), shown))?
     }
 
     async fn open(

@@ -14,5 +14,5 @@ mod webhook;
 
 pub use application::Application;
 pub use secret::Secrets;
-pub use settings::Settings;
+pub use settings::{Settings, command};
 pub use spooled::publisher_with_spool;

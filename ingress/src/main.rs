@@ -1,18 +1,18 @@
 //! `tgw-ingress`: the webhook, over RabbitMQ.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use ingress::{Application, Settings, publisher_with_spool};
 use shared::program::{self, Failure, Stopped};
 use shared::queue::rabbitmq;
 use shared::readiness::Readiness;
-use shared::settings::{Problems, Taker, Values, with_flags};
+use shared::settings::{Problems, Values};
+use shared::window::{Shown, Window};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
-    let about = "Takes Telegram's updates, makes each durable in RabbitMQ, and answers 200";
-    let command = clap::Command::new("tgw-ingress").about(about).version(env!("CARGO_PKG_VERSION"));
-    match program::arguments(with_flags(command, Taker::Ingress)) {
+    match program::arguments(ingress::command()) {
         Ok(flags) => program::run(&flags, run),
         Err(code) => code,
     }
@@ -25,5 +25,10 @@ async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure
     let (Some(settings), Some(broker)) = (settings, broker) else { return Err(problems.into()) };
     let readiness = Readiness::default();
     let (publisher, spool) = publisher_with_spool(&values, &settings, broker, &readiness, "broker").await?;
+    let folder = values.text("DATA_DIR").unwrap_or_default();
+    let _window = Window::open(
+        Path::new(folder),
+        Shown { spool: Some(spool.spool()), queue: None, readiness: readiness.clone() },
+    );
     Application::build(settings, publisher, Some(spool), readiness)?.run(stop).await
 }

@@ -3,9 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use shared::settings::{Problems, Values, address, bytes, seconds, whole};
+use clap::Command;
+use shared::settings::{Problems, Taker, Values, address, bytes, seconds, whole, with_flags};
 
 use crate::secret::Secrets;
+
+/// The program with its flags, which are its settings.
+pub fn command() -> Command {
+    let about = "Takes Telegram's updates, makes each durable in RabbitMQ, and answers 200";
+    with_flags(Command::new("tgw-ingress").about(about).version(env!("CARGO_PKG_VERSION")), Taker::Ingress)
+}
 
 /// What an ingress needs to know, apart from its queue.
 pub struct Settings {

@@ -5,7 +5,9 @@
 
 mod file;
 mod job;
+mod look;
 mod open;
+mod overlay;
 mod salvage;
 mod writer;
 
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use redb::{ReadTransaction, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
+pub use look::{Look, Unreadable};
 pub use open::OpenError;
 pub(crate) use salvage::Salvage;
 

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{Logs, Problems, Values};
+use crate::snapshot;
 use crate::telemetry::{self, Stream};
 
 /// What still runs when all is said has so long.
@@ -79,7 +80,8 @@ where
     exit_code(start(flags, quiet, Stream::Stderr, program))
 }
 
-fn exit_code(ended: Result<Stopped, Failure>) -> ExitCode {
+/// What became of it, told to the user where it is a failure.
+pub fn exit_code(ended: Result<Stopped, Failure>) -> ExitCode {
     match ended {
         Ok(Stopped::Clean) => ExitCode::SUCCESS,
         Ok(Stopped::TimeRanOut) => ExitCode::from(1),
@@ -106,6 +108,7 @@ where
         Stream::Stdout => std::io::stdout().is_terminal(),
         Stream::Stderr => std::io::stderr().is_terminal(),
     };
+    snapshot::begin();
     telemetry::start(Logs::read(&values, is_terminal).map_err(Problems::from)?, stream);
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was chosen before");

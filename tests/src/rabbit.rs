@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lapin::options::ExchangeDeleteOptions;
-use lapin::{Connection, ConnectionProperties};
+use lapin::options::{BasicPublishOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -193,11 +194,41 @@ impl Rabbit {
 
     /// Deletes an exchange: rabbitmqctl can't.
     pub async fn delete_exchange(&self, name: &str) {
+        let (connection, channel) = self.channel().await;
+        channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.expect("it was there");
+        connection.close(200, "done".into()).await.expect("it ends");
+    }
+
+    /// Deletes a queue, with what is in it.
+    pub async fn delete_queue(&self, name: &str) {
+        let (connection, channel) = self.channel().await;
+        channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("it was there");
+        connection.close(200, "done".into()).await.expect("it ends");
+    }
+
+    /// Makes a classic queue that lasts: none of ours is one.
+    pub async fn declare_classic(&self, name: &str) {
+        let (connection, channel) = self.channel().await;
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(name.into(), durable, FieldTable::default()).await.expect("nobody has it");
+        connection.close(200, "done".into()).await.expect("it ends");
+    }
+
+    /// Says something on an exchange, as a process does that wants an answer.
+    pub async fn ask(&self, exchange: &str, kind: &str, reply_to: &str) {
+        let (connection, channel) = self.channel().await;
+        let properties = BasicProperties::default().with_type(kind.into()).with_reply_to(reply_to.into());
+        let options = BasicPublishOptions::default();
+        let said = channel.basic_publish(exchange.into(), "".into(), options, b"{}", properties).await;
+        said.expect("the exchange is there");
+        connection.close(200, "done".into()).await.expect("it ends");
+    }
+
+    async fn channel(&self) -> (Connection, Channel) {
         let properties = ConnectionProperties::default();
         let connection = Connection::connect(&self.url, properties).await.expect("the broker runs");
         let channel = connection.create_channel().await.expect("a channel");
-        channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.expect("it was there");
-        connection.close(200, "done".into()).await.expect("it ends");
+        (connection, channel)
     }
 
     fn own(&mut self) -> &mut Node {

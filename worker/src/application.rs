@@ -87,7 +87,11 @@ impl Application {
         };
         let keeper = Keeper {
             consumer: parts.consumer,
-            settler: Arc::new(Settler { handler: Arc::new(handler), letters: parts.letters }),
+            settler: Arc::new(Settler {
+                handler: Arc::new(handler),
+                letters: parts.letters,
+                ages: Default::default(),
+            }),
             permits: Arc::new(Semaphore::new(settings.concurrency as usize)),
             concurrency: settings.concurrency,
             share,

@@ -50,6 +50,10 @@ static PARTITION_UPDATES: Gauges = LazyLock::new(|| {
     let help = "Updates of a partition that this worker has: ready in its queue, or in hand";
     metrics::gauges("tgw_partition_updates", help, &["partition", "state"])
 });
+static OLDEST: Gauges = LazyLock::new(|| {
+    let help = "Age of the oldest update in this worker's hand, by its receipt; 0 where it has none";
+    metrics::gauges("tgw_update_oldest_seconds", help, &[])
+});
 static WORKERS: Gauges = LazyLock::new(|| {
     metrics::gauges("tgw_workers_known", "Workers that this one knows of, with itself", &[])
 });
@@ -81,11 +85,19 @@ pub fn partition_updates(partition: u16, ready: Option<u64>, in_hand: u64) {
     }
 }
 
+/// `received_ms` is when the oldest was received that this worker has in hand.
+pub fn oldest_update(received_ms: Option<u64>) {
+    let age = received_ms.map_or(0, |received| clock::now_ms().saturating_sub(received) / 1000);
+    metrics::set(&OLDEST, &[], age as i64);
+}
+
 pub fn partition_given_back(partition: u16) {
     metrics::add(&PARTITIONS, &[], -1);
     for state in ["ready", "in_hand"] {
         metrics::remove(&PARTITION_UPDATES, &[&partition.to_string(), state]);
     }
+    // Those of the others are told again within a second.
+    oldest_update(None);
     tracing::debug!(partition, "a partition is given back");
 }
 

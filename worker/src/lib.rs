@@ -4,7 +4,9 @@
 //! pure. The Bot API is known below `telegram` only, services are called by `services` only, and only
 //! `settle` acks.
 
+mod ages;
 mod application;
+mod asked;
 mod claim;
 mod company;
 mod events;
@@ -29,6 +31,7 @@ mod telegram;
 mod token;
 
 pub use application::{Application, Parts, run_with_admin};
+pub use asked::{Asked, kinds_asked};
 pub use explain::{Circumstances, ExplainError, Explained, explain};
-pub use settings::Settings;
-pub use telegram::{Bot, PlainError};
+pub use settings::{Place, RouteSettings, Settings, command};
+pub use telegram::{Bot, Looked, PlainError};

@@ -5,15 +5,13 @@ use std::process::ExitCode;
 use shared::program::{self, Failure, Stopped};
 use shared::queue::{Consumer, Publisher, rabbitmq};
 use shared::readiness::Readiness;
-use shared::settings::{Problems, Taker, Values, with_flags};
+use shared::settings::{Problems, Values};
 use shared::store::{Store, redis};
 use tokio_util::sync::CancellationToken;
 use worker::{Parts, Settings};
 
 fn main() -> ExitCode {
-    let about = "Takes updates from RabbitMQ, calls the services, and sends their answers to Telegram";
-    let command = clap::Command::new("tgw-worker").about(about).version(env!("CARGO_PKG_VERSION"));
-    match program::arguments(with_flags(command, Taker::Worker)) {
+    match program::arguments(worker::command()) {
         Ok(flags) => program::run(&flags, run),
         Err(code) => code,
     }

@@ -3,11 +3,20 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use shared::settings::{Problems, SettingError, Values, address, http_url, seconds, whole};
+use clap::Command;
+use shared::settings::{
+    Problems, SettingError, Taker, Values, address, http_url, seconds, whole, with_flags,
+};
 
 use crate::handle::Limits;
 use crate::routes::{BUILTIN_SERVICES, ServiceConfig, Table, auth};
 use crate::telegram;
+
+/// The program with its flags, which are its settings.
+pub fn command() -> Command {
+    let about = "Takes updates from RabbitMQ, calls the services, and sends their answers to Telegram";
+    with_flags(Command::new("tgw-worker").about(about).version(env!("CARGO_PKG_VERSION")), Taker::Worker)
+}
 
 /// Where a service is.
 pub enum Place {

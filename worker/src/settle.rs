@@ -13,6 +13,7 @@ use shared::retry::Backoff;
 use shared::store::{End, StoreError, UpdateKey};
 use tokio_util::sync::CancellationToken;
 
+use crate::ages::{Aged, Ages};
 use crate::events;
 use crate::handle::outcome::{Death, Done, Outcome};
 use crate::handle::{Attempt, Handler, Spinner, request_id};
@@ -26,6 +27,7 @@ const PANICS: u32 = 5;
 pub struct Settler {
     pub handler: Arc<Handler>,
     pub letters: Publisher,
+    pub ages: Ages,
 }
 
 /// One delivery, ready to be handled.
@@ -51,6 +53,7 @@ struct Update {
     hand: Hand,
     came_back: bool,
     spinner: Option<Spinner>,
+    _age: Aged,
 }
 
 impl Settler {
@@ -66,10 +69,11 @@ impl Settler {
         let key = self.handler.key(&envelope, &incoming);
         let lane = Some(lane(&envelope));
         let spinner = self.spinner(&envelope, &incoming, &key);
+        let age = self.ages.add(envelope.received_ms);
         (
             lane,
             Job {
-                content: Ok(Update { envelope, incoming, key, returns, hand, came_back, spinner }),
+                content: Ok(Update { envelope, incoming, key, returns, hand, came_back, spinner, _age: age }),
                 receipt,
             },
         )

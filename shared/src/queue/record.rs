@@ -57,6 +57,12 @@ pub(crate) fn looks_like_an_update(bytes: &[u8]) -> Option<usize> {
     looks_like(bytes, b"{\"update_id\":")
 }
 
+/// What the head says of an update whose record begins with these bytes, sound or not.
+pub(crate) fn head_of_an_update(bytes: &[u8]) -> Option<Envelope> {
+    let head_ends = looks_like_an_update(bytes)?;
+    serde_json::from_slice(bytes.get(PREFIX..head_ends)?).ok()
+}
+
 /// Where the letter ends whose record may begin with these bytes.
 pub(crate) fn looks_like_a_letter(bytes: &[u8]) -> Option<usize> {
     let head_ends = looks_like(bytes, b"{\"letter\":")?;

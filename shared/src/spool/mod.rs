@@ -15,6 +15,7 @@ mod drain;
 mod events;
 mod index;
 mod inner;
+pub mod inspect;
 mod peers;
 mod scan;
 mod table;

@@ -35,11 +35,24 @@ const SECTOR: u64 = 4096;
 pub(super) enum Found {
     Update(Envelope),
     Letter,
+    /// It begins as the record of this update does, and is not whole; without a body.
+    Bad(Envelope),
 }
 
 /// Calls `found` with every sound update and letter in the file, and its record. An error is `found`'s: what
 /// can't be read is passed over.
-pub(super) fn scan<E>(path: &Path, found: impl FnMut(Found, &[u8]) -> Result<(), E>) -> Result<(), E> {
+pub(super) fn scan<E>(path: &Path, mut found: impl FnMut(Found, &[u8]) -> Result<(), E>) -> Result<(), E> {
+    scan_with_places(path, |what, _, record| match what {
+        Found::Bad(_) => Ok(()),
+        sound => found(sound, record),
+    })
+}
+
+/// The same with what is damaged, and with the offset at which each begins.
+pub(super) fn scan_with_places<E>(
+    path: &Path,
+    found: impl FnMut(Found, u64, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     let Ok(file) = File::open(path) else { return Ok(()) };
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     scan_all(file, length, found)
@@ -57,10 +70,11 @@ enum Step {
 fn scan_all<E>(
     mut source: impl Read + Seek,
     length: u64,
-    mut found: impl FnMut(Found, &[u8]) -> Result<(), E>,
+    mut found: impl FnMut(Found, u64, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let (mut window, mut place) = (Vec::new(), 0);
     loop {
+        let begins = place - window.len() as u64;
         let step = read(&mut source, length, &mut place, &mut window);
         // A record that begins in the last part of the window may go on in the next.
         let kept = if let Step::More = step { LONGEST } else { 0 };
@@ -69,7 +83,7 @@ fn scan_all<E>(
         while at < end {
             at += match record_at(&window[at..]) {
                 Some((what, length)) => {
-                    found(what, &window[at..at + length])?;
+                    found(what, begins + at as u64, &window[at..at + length])?;
                     length
                 }
                 None => 1,
@@ -110,13 +124,20 @@ fn record_at(bytes: &[u8]) -> Option<(Found, usize)> {
         return is_young(letter.received_ms).then_some((Found::Letter, end));
     }
     let body_at = record::looks_like_an_update(bytes)?;
+    let Some((envelope, end)) = update_at(bytes, body_at) else {
+        let head = record::head_of_an_update(bytes)?;
+        return is_young(head.received_ms).then_some((Found::Bad(head), body_at));
+    };
+    is_young(envelope.received_ms).then_some((Found::Update(envelope), end))
+}
+
+fn update_at(bytes: &[u8], body_at: usize) -> Option<(Envelope, usize)> {
     let mut body = serde_json::Deserializer::from_slice(bytes.get(body_at..)?).into_iter::<IgnoredAny>();
     body.next()?.ok()?;
     let end = body_at + body.byte_offset();
     (end..=end + TAIL).find_map(|end| {
         let record = Bytes::copy_from_slice(bytes.get(..end)?);
-        let envelope = record::to_update(record).ok()?;
-        is_young(envelope.received_ms).then_some((Found::Update(envelope), end))
+        record::to_update(record).ok().map(|envelope| (envelope, end))
     })
 }
 
@@ -167,6 +188,7 @@ mod tests {
             match what {
                 Found::Update(envelope) => found.push(envelope),
                 Found::Letter => found.push(envelope(LETTER, "")),
+                Found::Bad(_) => {}
             }
             Ok::<_, ()>(())
         };
@@ -229,7 +251,7 @@ mod tests {
         disk.extend(vec![0; SECTOR as usize]);
         disk.extend(records(20..40));
         let (length, mut ids) = (disk.len() as u64, Vec::new());
-        let collect = |what: Found, _: &[u8]| {
+        let collect = |what: Found, _: u64, _: &[u8]| {
             if let Found::Update(envelope) = what {
                 ids.push(envelope.update_id);
             }

@@ -11,9 +11,9 @@ use crate::queue::record;
 
 /// (bucket, update_id) → an update's record. By update_id and not by arrival, so that an update which Telegram
 /// sends again has the same place, and so that several spools can be drained as one.
-const UPDATES: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("spool-updates");
+pub(super) const UPDATES: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("spool-updates");
 /// sequence → a letter's record: of bodies that are no update. They have no order to keep.
-const LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("spool-letters");
+pub(super) const LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("spool-letters");
 
 /// What is fixed for the whole file.
 const FIXED: TableDefinition<'_, &str, &str> = TableDefinition::new("spool-fixed");
@@ -214,7 +214,7 @@ pub(super) fn salvage(damaged: &Salvage<'_>) -> Result<u64, redb::Error> {
                 insert_letter(damaged.to, next_letter, record)?;
                 (next_letter, saved) = (next_letter + 1, saved + 1);
             }
-            Found::Letter => {}
+            Found::Letter | Found::Bad(_) => {}
         }
         Ok::<_, redb::Error>(())
     })?;

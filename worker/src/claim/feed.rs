@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::returned::{First, settle_down};
 use super::turn::Taken;
 use super::{End, Keeper, Settling};
+use crate::ages::Ages;
 use crate::events;
 use crate::settle::Hand;
 use crate::token::Token;
@@ -47,7 +48,7 @@ impl Keeper {
         let wrong = token.wait_for(|token| *token == Token::Wrong);
         let given_up = share.wait_for(|share| !share.partitions.contains(&partition));
         let (lost, stop) = (taken.claim.lost.clone(), self.stop.clone());
-        let consumer = self.consumer.clone();
+        let (consumer, ages) = (self.consumer.clone(), self.settler.ages.clone());
         tokio::select! {
             biased;
             () = stop.cancelled() => End::Stop,
@@ -57,7 +58,7 @@ impl Keeper {
             // An error means that there is nobody to give it to.
             Ok(_) = given_up => End::Stop,
             () = self.feed_on(taken, lanes) => End::Now,
-            never = tell_updates(&consumer, partition, lanes) => match never {},
+            never = tell_updates(&consumer, partition, lanes, &ages) => match never {},
         }
     }
 
@@ -128,10 +129,11 @@ impl Keeper {
     }
 }
 
-async fn tell_updates(consumer: &Consumer, partition: u16, lanes: &Settling) -> Infallible {
+async fn tell_updates(consumer: &Consumer, partition: u16, lanes: &Settling, ages: &Ages) -> Infallible {
     loop {
         let in_hand = lanes.in_hand() as u64;
         events::partition_updates(partition, consumer.ready(partition, in_hand), in_hand);
+        events::oldest_update(ages.oldest_ms());
         sleep(TELL).await;
     }
 }

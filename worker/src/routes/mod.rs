@@ -150,6 +150,11 @@ impl Table {
         self.known_services().any(|known| known == service)
     }
 
+    /// The kinds of update that rows ask for by name; a row for any kind asks for none.
+    pub fn kinds(&self) -> BTreeSet<&str> {
+        self.routes.iter().filter_map(|row| row.when.effective_kind()).collect()
+    }
+
     /// The names of all rows that fit, the best first.
     pub fn fitting(&self, incoming: &Incoming) -> Vec<&str> {
         let mut rows: Vec<&Route> = self.routes.iter().filter(|row| row.would_take(incoming)).collect();

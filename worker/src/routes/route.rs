@@ -127,7 +127,7 @@ impl Conditions {
 
     /// Commands, texts and contents mean a new message unless the row names another kind; in a channel
     /// there are no messages but posts.
-    fn effective_kind(&self) -> Option<&str> {
+    pub fn effective_kind(&self) -> Option<&str> {
         if let Some(kind) = &self.kind {
             return Some(kind);
         }

@@ -10,4 +10,4 @@ mod plain;
 
 pub use client::{BotName, Going, Sent, Settings, Telegram};
 pub use park::{Note, share_parks};
-pub use plain::{Bot, PlainError};
+pub use plain::{Bot, Looked, PlainError};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, DATE};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::Value;
@@ -30,6 +30,13 @@ pub enum PlainError {
 pub struct Bot {
     http: reqwest::Client,
     settings: Settings,
+}
+
+/// A result, and the clock of who gave it.
+pub struct Looked {
+    pub result: Value,
+    /// The `Date` of the answer, as it was sent.
+    pub date: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -64,31 +71,51 @@ impl Bot {
 
     /// The result of one call. A 429 of a few seconds is waited for, once.
     pub async fn call(&self, method: &str, params: &Value) -> Result<Value, PlainError> {
-        let (status, answer) = self.ask(method, params).await?;
+        self.look(method, params).await.map(|looked| looked.result)
+    }
+
+    /// The number in the token.
+    pub fn number(&self) -> u64 {
+        self.settings.bot
+    }
+
+    /// Whether it is Telegram's own, not a server of one's own or the simulator.
+    pub fn is_telegrams(&self) -> bool {
+        self.settings.api() == "https://api.telegram.org"
+    }
+
+    /// The same with the answer's date.
+    pub async fn look(&self, method: &str, params: &Value) -> Result<Looked, PlainError> {
+        let (status, answer, date) = self.ask(method, params).await?;
         let wait = Duration::from_secs(answer.parameters.retry_after);
-        let (status, answer) = if status == StatusCode::TOO_MANY_REQUESTS && wait <= PATIENCE {
+        let (status, answer, date) = if status == StatusCode::TOO_MANY_REQUESTS && wait <= PATIENCE {
             tokio::time::sleep(wait).await;
             self.ask(method, params).await?
         } else {
-            (status, answer)
+            (status, answer, date)
         };
         match status {
-            _ if answer.ok => Ok(answer.result),
+            _ if answer.ok => Ok(Looked { result: answer.result, date }),
             StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => Err(PlainError::WrongToken),
             _ => Err(PlainError::Refused(answer.description)),
         }
     }
 
-    async fn ask(&self, method: &str, params: &Value) -> Result<(StatusCode, Answer), PlainError> {
+    async fn ask(
+        &self,
+        method: &str,
+        params: &Value,
+    ) -> Result<(StatusCode, Answer, Option<String>), PlainError> {
         // The address holds the token (facts T19).
         let address = format!("{}/bot{}/{method}", self.settings.api(), self.settings.token.expose_secret());
         let asking =
             self.http.post(address).header(CONTENT_TYPE, "application/json").body(params.to_string());
         let answer = asking.send().await.map_err(away)?;
         let status = answer.status();
+        let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
         let body = answer.bytes().await.map_err(away)?;
         let nonsense = |_| PlainError::Away(format!("it answers {status}, and no JSON of the Bot API's"));
-        Ok((status, serde_json::from_slice(&body).map_err(nonsense)?))
+        Ok((status, serde_json::from_slice(&body).map_err(nonsense)?, date))
     }
 }
 

@@ -14,10 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::{ClaimError, Envelope, Letter, PublishError, record};
-use crate::database::{Database, DatabaseError, Kind, Salvage};
+use crate::database::{Database, DatabaseError, Kind, Look, Salvage, Unreadable};
 use partition::Partition;
 
 pub use claim::{Hold, Receipt};
@@ -42,7 +43,7 @@ pub enum OpenError {
 }
 
 /// How much waits, for the metrics.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Depth {
     /// By partition: updates that are not acked, in hand or not.
     pub waiting: Vec<u64>,
@@ -89,6 +90,20 @@ fn salvage(damaged: &Salvage<'_>) -> Result<u64, redb::Error> {
     const FAR: u64 = 1 << 62;
     let updates = damaged.table(UPDATES, |(partition, sequence)| partition < 1024 && sequence < FAR)?;
     Ok(updates + damaged.table(LETTERS, |sequence| sequence < FAR)?)
+}
+
+/// How much waits in the file that no process has open. Blocks.
+pub fn depth_of(file: &Look) -> Result<Depth, Unreadable> {
+    file.read(|txn| {
+        let Ok(fixed) = txn.open_table(FIXED) else { return Ok(Depth::default()) };
+        let partitions = fixed.get(PARTITIONS)?.map_or(0, |partitions| partitions.value().min(1024));
+        let mut waiting = vec![0; partitions as usize];
+        for record in txn.open_table(UPDATES)?.range::<(u16, u64)>(..)? {
+            let (partition, _) = record?.0.value();
+            waiting.get_mut(usize::from(partition)).into_iter().for_each(|count| *count += 1);
+        }
+        Ok(Depth { waiting, letters: txn.open_table(LETTERS)?.len()? })
+    })
 }
 
 async fn fixed_partitions(database: &Database, settings: u16) -> Result<u16, DatabaseError> {

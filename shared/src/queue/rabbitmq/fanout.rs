@@ -15,8 +15,10 @@ use tokio::sync::{mpsc, watch};
 
 use uuid::Uuid;
 
+use super::census;
 use super::topology::closing_code;
 use crate::events;
+use crate::readiness::Readiness;
 
 /// Words that may wait to be heard; what is too many is dropped (I5).
 const WAITING: usize = 256;
@@ -123,15 +125,18 @@ pub(super) struct Relay {
     watched: watch::Receiver<Option<Uuid>>,
     heard: mpsc::Sender<(u64, Heard)>,
     generation: watch::Sender<Generation>,
+    readiness: Readiness,
 }
 
-pub(super) fn pair(exchange: String) -> (Fanout, Relay) {
+/// `readiness` is told to an operator who asks.
+pub(super) fn pair(exchange: String, readiness: Readiness) -> (Fanout, Relay) {
     let (say, said) = watch::channel(Bytes::new());
     let (watched_in, watched) = watch::channel(None);
     let (heard_in, heard) = mpsc::channel(WAITING);
     let (generation_in, generation) = watch::channel(Generation::default());
     let name = Uuid::new_v4();
-    let relay = Relay { exchange, name, say: said, watched, heard: heard_in, generation: generation_in };
+    let relay =
+        Relay { exchange, name, say: said, watched, heard: heard_in, generation: generation_in, readiness };
     (Fanout { name, say, watched: watched_in, heard, generation }, relay)
 }
 
@@ -205,6 +210,10 @@ impl Relay {
         loop {
             tokio::select! {
                 delivery = heard.next() => match delivery.transpose()? {
+                    Some(delivery) if let Some(to) = census::asked(&delivery, &self.exchange) => {
+                        delivery.acker.ack(BasicAckOptions::default()).await?;
+                        census::answer(connection, to, &self.readiness).await;
+                    }
                     Some(delivery) => {
                         // What finds no room is said again.
                         self.heard.try_send((number, Heard::Words(Bytes::from(delivery.data)))).ok();

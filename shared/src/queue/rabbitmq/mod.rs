@@ -4,6 +4,7 @@
 //! connection hang (facts R12). Each is kept by a supervisor of ours that builds everything anew after any
 //! loss, for ever; lapin's own recovery gives up and lets confirms hang (facts L3).
 
+mod census;
 mod connection;
 mod consumer;
 mod dead;
@@ -11,6 +12,7 @@ mod depth;
 mod fanout;
 mod forwarder;
 mod lease;
+mod look;
 mod owner;
 mod publisher;
 mod pulse;
@@ -19,10 +21,12 @@ pub(crate) mod wire;
 
 use std::sync::Arc;
 
+pub use census::Census;
 pub use consumer::Consumer;
 pub use dead::{DeadError, DeadLetters, Place};
 pub use fanout::{Fanout, Generation, Heard, Hearing};
 pub use forwarder::{Hold, Receipt};
+pub use look::{Depths, Look, Made, Seen};
 pub use publisher::{Publisher, Publishing};
 pub use pulse::Pulse;
 
@@ -51,6 +55,11 @@ impl Settings {
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         uri.query.frame_max.get_or_insert(FRAME);
         Some(Self { uri, prefix: prefix.to_owned(), partitions })
+    }
+
+    /// Where the broker is, without who asks.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
     }
 
     pub fn read(values: &Values) -> Result<Self, SettingError> {
@@ -101,7 +110,7 @@ pub fn spooled_publisher(
     readiness: Readiness,
     role: &'static str,
 ) -> (Publisher, Fanout) {
-    let (fanout, relay) = fanout::pair(settings.spools_exchange());
+    let (fanout, relay) = fanout::pair(settings.spools_exchange(), readiness.clone());
     let role = publisher::Role { name: role, readiness, need: Need::May };
     (publisher::start(settings, role, Some(relay)), fanout)
 }
@@ -112,7 +121,7 @@ pub fn workers_publisher(
     readiness: Readiness,
     role: &'static str,
 ) -> (Publisher, Fanout) {
-    let (fanout, relay) = fanout::pair(settings.workers_exchange());
+    let (fanout, relay) = fanout::pair(settings.workers_exchange(), readiness.clone());
     let role = publisher::Role { name: role, readiness, need: Need::Must };
     (publisher::start(settings, role, Some(relay)), fanout)
 }

@@ -34,6 +34,11 @@ impl Settings {
         format!("{}.workers", self.prefix)
     }
 
+    /// Where processes answer who asks how they are.
+    pub(super) fn status_exchange(&self) -> String {
+        format!("{}.status", self.prefix)
+    }
+
     pub(super) fn partition_queue(&self, partition: u16) -> String {
         format!("{}.p.{partition}", self.prefix)
     }
@@ -51,7 +56,7 @@ impl Settings {
         format!("{}.dead.lock", self.prefix)
     }
 
-    fn marker(&self) -> String {
+    pub(super) fn marker(&self) -> String {
         format!("{}.partitions", self.prefix)
     }
 }
@@ -105,7 +110,7 @@ pub(super) async fn declare_partition(
 
 /// Quorum, also on one node: faster and safer than classic (facts R11). The delivery limit is neither
 /// absent nor -1, which means 20 on one version and 0 on another (facts R7).
-async fn declare_quorum(channel: &Channel, queue: String) -> Result<(), lapin::Error> {
+pub(super) async fn declare_quorum(channel: &Channel, queue: String) -> Result<(), lapin::Error> {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(1_000_000));

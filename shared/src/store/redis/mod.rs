@@ -5,6 +5,7 @@
 //! for a second (contract 9), so that an update never waits twice on a dead one.
 
 mod breaker;
+mod look;
 
 use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
@@ -17,6 +18,7 @@ use redis::{
 };
 
 use self::breaker::Breaker;
+pub use self::look::{Seen, look};
 use super::{Begin, Begun, Beside, End, OPEN_SECONDS, REMEMBER_SECONDS, Run, StoreError, UpdateKey, bucket};
 use crate::events;
 use crate::readiness::Readiness;
