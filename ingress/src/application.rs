@@ -40,6 +40,7 @@ impl Application {
         spool: Option<Tended>,
         readiness: Readiness,
     ) -> Result<Self, Failure> {
+        events::begin();
         let bind = |error| Failure::Failed(format!("can't listen on {}: {error}", settings.listen));
         let listener = TcpListener::bind(settings.listen).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;

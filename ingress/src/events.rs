@@ -2,34 +2,35 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use shared::clock;
-use shared::metrics::{self, Counters, Histograms};
+use shared::metrics;
 use shared::update::Malformed;
 
-static REQUESTS: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_ingress_requests_total", "Webhook requests, by what came of them", &["outcome"])
-});
-static LATE_CONFIRMS: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_ingress_late_confirms_total", "Updates whose confirm did not come in time", &[])
-});
-static CONFIRM: Histograms = LazyLock::new(|| {
-    metrics::histograms("tgw_ingress_confirm_seconds", "From an update's last byte to its being on disk", &[])
-});
+/// What can come of a request. `refused` and `no_room` are answered with 503.
+const OUTCOMES: &[&str] =
+    &["accepted", "spooled", "malformed", "wrong_secret", "refused", "broken", "no_room"];
+
+metrics::catalogue! {
+    pub fn begin;
+    REQUESTS: counters("tgw_ingress_requests_total", "Webhook requests, by what came of them", "outcome": OUTCOMES);
+    LATE_CONFIRMS: counters("tgw_ingress_late_confirms_total", "Updates whose confirm did not come in time");
+    CONFIRM: histograms("tgw_ingress_confirm_seconds", "From an update's last byte to its being on disk, by where", "place": &["queue", "spool"]);
+}
 
 /// An update is safe. Logged only for those who want to hear of each.
 pub fn accepted(kind: &str, took: Duration) {
     metrics::count(&REQUESTS, &["accepted"]);
-    metrics::observe(&CONFIRM, &[], took);
+    metrics::observe(&CONFIRM, &["queue"], took);
     tracing::debug!(kind, latency_ms = took.as_millis() as u64, "an update is safe");
 }
 
 /// An update is safe on this ingress's own disk.
 pub fn spooled(kind: &str, took: Duration) {
     metrics::count(&REQUESTS, &["spooled"]);
+    metrics::observe(&CONFIRM, &["spool"], took);
     tracing::debug!(kind, latency_ms = took.as_millis() as u64, "an update is in the spool");
 }
 

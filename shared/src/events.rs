@@ -2,37 +2,59 @@
 //! happens.
 
 use std::fmt::Display;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::metrics::{self, Counters, Gauges};
+use crate::metrics::{self, OPEN};
 use crate::queue::Reason;
 
-static BROKER_UP: Gauges = LazyLock::new(|| {
-    metrics::gauges("tgw_broker_up", "1 while a connection to the broker stands, by its role", &["role"])
-});
-static BROKER_LOST: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_broker_connections_lost_total", "Connections to the broker that ended", &["role"])
-});
-static RETURNED: Counters =
-    LazyLock::new(|| metrics::counters("tgw_publishes_returned_total", "Messages that no queue took", &[]));
-static SILENT: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_partition_silent_total", "Times that a partition's queue did not answer", &[])
-});
-static PUBLISH_SILENT: Counters = LazyLock::new(|| {
-    metrics::counters(
-        "tgw_publish_silent_total",
-        "Channels given up since nothing on them was confirmed",
-        &[],
-    )
-});
-static DEAD_LETTERS: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_dead_letters_total", "Dead letters that were published", &["reason"])
-});
-static STORE_UP: Gauges = LazyLock::new(|| metrics::gauges("tgw_store_up", "1 while the store answers", &[]));
-static STORE_AWAY: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_store_failures_total", "Calls of the store that failed or took too long", &[])
-});
+metrics::catalogue! {
+    /// For a process that is ready or not.
+    fn begin_process;
+    READY: gauges("tgw_ready", "1 while /ready says 200");
+}
+
+metrics::catalogue! {
+    /// For whoever has a queue.
+    fn begin_queue;
+    PARTITIONS: gauges("tgw_partitions", "PARTITIONS, as this process was told it");
+    DEAD_LETTERS: counters("tgw_dead_letters_total", "Dead letters that were published", "reason": &Reason::WORDS);
+}
+
+metrics::catalogue! {
+    /// For whoever has a queue at a broker.
+    fn begin_broker;
+    BROKER_UP: gauges("tgw_broker_up", "1 while a connection to the broker stands, by its role", "role": OPEN);
+    BROKER_LOST: counters("tgw_broker_connections_lost_total", "Connections to the broker that ended", "role": OPEN);
+    RETURNED: counters("tgw_publishes_returned_total", "Messages that no queue took");
+    PUBLISH_SILENT: counters("tgw_publish_silent_total", "Channels given up since nothing on them was confirmed");
+    SILENT: counters("tgw_partition_silent_total", "Times that a partition's queue did not answer");
+}
+
+metrics::catalogue! {
+    /// For whoever has a store at another server.
+    pub fn begin_store;
+    STORE_UP: gauges("tgw_store_up", "1 while the store answers");
+    STORE_AWAY: counters("tgw_store_failures_total", "Calls of the store that failed or took too long");
+}
+
+/// Whether all that this process leans on lets it work.
+pub fn ready(ready: bool) {
+    begin_process();
+    metrics::set(&READY, &[], i64::from(ready));
+}
+
+/// A queue is set up; it may not be there yet.
+pub fn queue_begun(partitions: u16) {
+    begin_queue();
+    metrics::set(&PARTITIONS, &[], i64::from(partitions));
+}
+
+/// A connection to the broker is being made for the first time.
+pub fn broker_begun(role: &'static str) {
+    begin_broker();
+    metrics::set(&BROKER_UP, &[role], 0);
+    metrics::add_count(&BROKER_LOST, &[role], 0);
+}
 
 pub fn broker_connected(role: &'static str) {
     metrics::set(&BROKER_UP, &[role], 1);
@@ -63,8 +85,7 @@ pub fn broker_unblocked() {
 
 /// The ingresses can't tell each other what they hold: each drains as if it were alone.
 pub fn fanout_lost(exchange: &str, error: &dyn Display) {
-    let advice = "others of this kind can't be heard over the broker; each part works as if it were alone";
-    tracing::warn!(exchange, %error, "{advice}");
+    tracing::warn!(exchange, %error, "others of this kind can't be heard over the broker; each works as if it were alone");
 }
 
 pub fn publish_returned() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::clock;
+use crate::{clock, events};
 
 /// The state of everything that this process leans on. Cheap to clone; all clones are one.
 #[derive(Clone, Default)]
@@ -25,6 +25,7 @@ impl Readiness {
         let known = all.get(name).is_some_and(|known| known.state == state && known.serves == serves);
         if !known {
             all.insert(name, Dependency { state, serves, since_ms: clock::now_ms() });
+            events::ready(all.values().all(|dependency| dependency.serves));
         }
         !known
     }

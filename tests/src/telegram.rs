@@ -167,6 +167,7 @@ impl State {
                 let id: i64 = token.split(':').next().and_then(|id| id.parse().ok()).unwrap_or_default();
                 json!({"id": id, "is_bot": true, "first_name": "T", "username": "sample_bot"})
             }
+            "getWebhookInfo" => json!({"url": "https://bot.example.com/", "pending_update_count": 0}),
             method if method.starts_with("send") || method.starts_with("edit") => {
                 self.last_message_id += 1;
                 json!({"message_id": self.last_message_id, "date": now(), "text": call.params["text"],

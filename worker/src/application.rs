@@ -18,7 +18,6 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::Keeper;
-use crate::events;
 use crate::fence::Fence;
 use crate::handle::Handler;
 use crate::roster::{Own, Roster, Share};
@@ -27,6 +26,7 @@ use crate::settings::Settings;
 use crate::settle::Settler;
 use crate::telegram::{self, Telegram};
 use crate::token::{self, Token};
+use crate::{events, outlook};
 
 /// How long the start waits for Telegram and the store: twice what one failed call costs (contract 9).
 const FIRST_ANSWERS: Duration = Duration::from_millis(2500);
@@ -61,6 +61,7 @@ pub struct Application {
 impl Application {
     /// Sets a worker up. None of what it leans on has to be there yet.
     pub async fn build(settings: Settings, parts: Parts) -> Result<Self, Failure> {
+        events::begin();
         let failed = |error: reqwest::Error| Failure::Failed(format!("no HTTP client: {error}"));
         let samples = CancellationToken::new();
         let source = Source::new(settings.values, samples.clone());
@@ -111,6 +112,9 @@ impl Application {
         let asking = tokio::spawn(token::keep(self.telegram.clone(), self.readiness.clone()));
         let store = self.keeper.settler.handler.store.clone();
         let sharing = tokio::spawn(telegram::share_parks(self.telegram.clone(), store));
+        let told =
+            outlook::tell(self.telegram.clone(), self.keeper.consumer.clone(), self.keeper.held.subscribe());
+        let telling = tokio::spawn(told);
         let disagreed = disagreement(&self.keeper.consumer);
         first_answers(&self.keeper).await;
         let working = roster(self.roster, self.able, &self.keeper);
@@ -133,6 +137,7 @@ impl Application {
         }
         asking.abort();
         sharing.abort();
+        telling.abort();
         working.abort();
         reloading.abort();
         self.samples.cancel();

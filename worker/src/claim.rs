@@ -107,10 +107,11 @@ impl Keeper {
         let partition = taken.claim.partition;
         self.held.send_if_modified(|held| held.insert(partition));
         events::partition_taken(partition);
-        let in_time = AssertUnwindSafe(self.work(taken)).catch_unwind().await;
-        events::partition_given_back(partition);
+        let ended = AssertUnwindSafe(self.work(taken)).catch_unwind().await;
+        let (in_time, lost) = ended.unwrap_or((false, true));
+        events::partition_ended(partition, lost);
         self.held.send_if_modified(|held| held.remove(&partition));
-        in_time.unwrap_or(false)
+        in_time
     }
 
     async fn claim(&mut self, partition: u16) -> Result<Taken, ClaimError> {
@@ -130,8 +131,9 @@ impl Keeper {
         }
     }
 
-    /// Works a claim off until it ends, and gives it back.
-    async fn work(&mut self, mut taken: Taken) -> bool {
+    /// Works a claim off until it ends, and gives it back. Whether what was in hand ended in time, and whether the
+    /// claim was lost.
+    async fn work(&mut self, mut taken: Taken) -> (bool, bool) {
         let lanes = Lanes::new(self.settler.clone(), self.permits.clone());
         let end = self.feed(&mut taken, &lanes).await;
         // A turn lasts until the partition is given back.
@@ -142,7 +144,7 @@ impl Keeper {
                 // Before the partition is taken again nothing of it may still run.
                 let in_time = self.idle_or_stopped(&lanes).await;
                 claim.release().await;
-                in_time
+                (in_time, true)
             }
             End::Stop => {
                 let deadline = Instant::now() + self.grace;
@@ -157,7 +159,7 @@ impl Keeper {
                     lanes.idle().await;
                 }
                 claim.release().await;
-                in_time
+                (in_time, false)
             }
         }
     }

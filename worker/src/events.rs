@@ -3,60 +3,44 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use shared::clock;
-use shared::metrics::{self, Counters, Gauges, Histograms};
+use shared::metrics::{self, OPEN};
 use shared::queue::PublishError;
 
 use crate::handle::Attempt;
-use crate::handle::outcome::Outcome;
+use crate::handle::outcome::{Done, Outcome};
+use crate::incoming::Incoming;
 use crate::services::ServiceError;
+use crate::telegram::Pending;
 use crate::telegram::error::CallError;
 
-static UPDATES: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_updates_total", "Updates that ended, by what came of them", &["outcome"])
-});
-static HANDLING: Histograms =
-    LazyLock::new(|| metrics::histograms("tgw_update_seconds", "From an update's turn to its outcome", &[]));
-static WAITING: Histograms = LazyLock::new(|| {
-    metrics::histograms("tgw_update_wait_seconds", "From an update's receipt to its turn in a worker", &[])
-});
-static SERVICE: Histograms = LazyLock::new(|| {
-    metrics::histograms("tgw_service_seconds", "Calls of services", &["service", "outcome"])
-});
-static SERVICE_RETRIES: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_service_retries_total", "Calls of services that were made once more", &["service"])
-});
-static BREAKER: Gauges = LazyLock::new(|| {
-    metrics::gauges("tgw_service_breaker_open", "1 while a service's breaker is open", &["service"])
-});
-static TELEGRAM: Histograms =
-    LazyLock::new(|| metrics::histograms("tgw_telegram_seconds", "Calls of the Bot API", &["outcome"]));
-static TELEGRAM_RETRIES: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_telegram_retries_total", "Calls of the Bot API that were made once more", &[])
-});
-static PARKED: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_parks_total", "Times that Telegram had a chat, or the bot, wait", &["whose"])
-});
-static CHATS_PARKED: Gauges =
-    LazyLock::new(|| metrics::gauges("tgw_chats_parked", "Chats that Telegram has wait at the moment", &[]));
-static PANICS: Counters =
-    LazyLock::new(|| metrics::counters("tgw_panics_total", "Handlers that panicked", &[]));
-static PARTITIONS: Gauges =
-    LazyLock::new(|| metrics::gauges("tgw_partitions_held", "Partitions that this worker has", &[]));
-static PARTITION_UPDATES: Gauges = LazyLock::new(|| {
-    let help = "Updates of a partition that this worker has: ready in its queue, or in hand";
-    metrics::gauges("tgw_partition_updates", help, &["partition", "state"])
-});
-static OLDEST: Gauges = LazyLock::new(|| {
-    let help = "Age of the oldest update in this worker's hand, by its receipt; 0 where it has none";
-    metrics::gauges("tgw_update_oldest_seconds", help, &[])
-});
-static WORKERS: Gauges = LazyLock::new(|| {
-    metrics::gauges("tgw_workers_known", "Workers that this one knows of, with itself", &[])
-});
+metrics::catalogue! {
+    pub fn begin;
+    UPDATES: counters("tgw_updates_total", "Updates that ended, by what came of them", "outcome": &Done::WORDS_AND_DEAD);
+    HANDLING: histograms("tgw_update_seconds", "From an update's turn to its outcome");
+    WAITING: histograms("tgw_update_wait_seconds", "From an update's receipt to its turn in a worker");
+    LAG: long_histograms("tgw_update_lag_seconds", "From a message's date, when its user acted, to its turn in a worker");
+    SERVICE: histograms("tgw_service_seconds", "Calls of services", "service": OPEN, "outcome": &["ok", "failed"]);
+    SERVICE_RETRIES: counters("tgw_service_retries_total", "Calls of services that were made once more", "service": OPEN);
+    BREAKER: gauges("tgw_service_breaker_open", "1 while a service's breaker is open", "service": OPEN);
+    TELEGRAM: histograms("tgw_telegram_seconds", "Calls of the Bot API", "outcome": &["ok", "limited", "failed", "refused"]);
+    TELEGRAM_RETRIES: counters("tgw_telegram_retries_total", "Calls of the Bot API that were made once more");
+    TOKEN_WRONG: gauges("tgw_telegram_token_wrong", "1 while Telegram refuses the bot's token");
+    PARKED: counters("tgw_parks_total", "Times that Telegram had a chat, or the bot, wait", "whose": &["chat", "bot"]);
+    CHATS_PARKED: gauges("tgw_chats_parked", "Chats that Telegram has wait at the moment");
+    PENDING: known_gauges("tgw_webhook_pending_updates", "Updates that wait at Telegram");
+    LAST_ERROR: known_gauges("tgw_webhook_last_error_timestamp_seconds", "When Telegram last failed to deliver, in Unix time; 0 where it never did");
+    WEBHOOK_SET: known_gauges("tgw_webhook_set", "1 where Telegram has an address to post to");
+    LETTERS: known_gauges("tgw_dead_letters_waiting", "Dead letters in their queue; fewer while a command has them in hand");
+    PANICS: counters("tgw_panics_total", "Handlers that panicked");
+    PARTITIONS: gauges("tgw_partitions_held", "Partitions that this worker has");
+    LEASES: counters("tgw_leases_total", "Partitions that this worker took, gave back and lost", "event": &["taken", "given_back", "lost"]);
+    PARTITION_UPDATES: gauges("tgw_partition_updates", "Updates of a partition that this worker has: ready in its queue, or in hand", "partition": OPEN, "state": &["ready", "in_hand"]);
+    OLDEST: gauges("tgw_update_oldest_seconds", "Age of the oldest update in this worker's hand, by its receipt; 0 where it has none");
+    WORKERS: gauges("tgw_workers_known", "Workers that this one knows of, with itself");
+}
 
 pub fn workers_known(count: usize) {
     metrics::set(&WORKERS, &[], count as i64);
@@ -72,6 +56,7 @@ pub fn listening(address: SocketAddr) {
 
 pub fn partition_taken(partition: u16) {
     metrics::add(&PARTITIONS, &[], 1);
+    metrics::count(&LEASES, &["taken"]);
     tracing::debug!(partition, "a partition is ours");
 }
 
@@ -91,19 +76,26 @@ pub fn oldest_update(received_ms: Option<u64>) {
     metrics::set(&OLDEST, &[], age as i64);
 }
 
-pub fn partition_given_back(partition: u16) {
+/// `lost` is whether it was taken away: the connection, or a fence, or a wrong token; not a smaller share or the end.
+pub fn partition_ended(partition: u16, lost: bool) {
     metrics::add(&PARTITIONS, &[], -1);
+    metrics::count(&LEASES, &[if lost { "lost" } else { "given_back" }]);
     for state in ["ready", "in_hand"] {
         metrics::remove(&PARTITION_UPDATES, &[&partition.to_string(), state]);
     }
     // Those of the others are told again within a second.
     oldest_update(None);
-    tracing::debug!(partition, "a partition is given back");
+    tracing::debug!(partition, lost, "a partition is not ours any more");
 }
 
 /// An update that Telegram sent, not one that is replayed, has its turn.
-pub fn turn_came(received_ms: u64) {
-    metrics::observe(&WAITING, &[], Duration::from_millis(clock::now_ms().saturating_sub(received_ms)));
+pub fn turn_came(received_ms: u64, incoming: &Incoming) {
+    let now = clock::now_ms();
+    metrics::observe(&WAITING, &[], Duration::from_millis(now.saturating_sub(received_ms)));
+    if let Some(date) = incoming.date {
+        let acted_ms = date.saturating_mul(1000);
+        metrics::observe(&LAG, &[], Duration::from_millis(now.saturating_sub(acted_ms)));
+    }
 }
 
 /// An update's try has come to something.
@@ -161,6 +153,18 @@ pub fn letter_waits(error: &PublishError) {
 
 pub fn ack_failed(error: &PublishError) {
     tracing::debug!(%error, "an ack did not reach the broker; the update comes again and is known");
+}
+
+/// A service is set up: that it has not been called is told too.
+pub fn service_begun(service: &str) {
+    metrics::begin(&SERVICE, &[&[service], &["ok", "failed"]]);
+    metrics::begin(&SERVICE_RETRIES, &[&[service]]);
+    metrics::set(&BREAKER, &[service], 0);
+}
+
+/// No route of the new table leads to it: what was said of it does not hold any more.
+pub fn service_gone(service: &str) {
+    metrics::remove(&BREAKER, &[service]);
 }
 
 pub fn service_called(service: &str, error: Option<&ServiceError>, took: Duration, request_id: &str) {
@@ -283,16 +287,38 @@ pub fn telegram_failed(why: &str, attempt: &Attempt<'_>) {
     );
 }
 
+/// How the bot's updates do at Telegram, as it says now; nothing where it says nothing, or where another worker asks it.
+pub fn pending(pending: Option<&Pending>) {
+    match pending {
+        Some(it) => {
+            metrics::set(&PENDING, &[], it.updates);
+            metrics::set(&LAST_ERROR, &[], it.last_error);
+            metrics::set(&WEBHOOK_SET, &[], i64::from(it.is_set));
+        }
+        None => [&PENDING, &LAST_ERROR, &WEBHOOK_SET].iter().for_each(|gauge| metrics::remove(gauge, &[])),
+    }
+}
+
+/// How many dead letters there are; nothing where it is not known, or where another worker tells.
+pub fn letters_waiting(count: Option<u64>) {
+    match count {
+        Some(count) => metrics::set(&LETTERS, &[], count as i64),
+        None => metrics::remove(&LETTERS, &[]),
+    }
+}
+
 pub fn telegram_unreachable(why: &dyn Display) {
     tracing::warn!(%why, "Telegram can't be reached; the bot's name is not known yet");
 }
 
 pub fn token_wrong() {
+    metrics::set(&TOKEN_WRONG, &[], 1);
     tracing::error!(
         "Telegram refuses the bot's token; no update is taken until it is right: check TELEGRAM_BOT_TOKEN"
     );
 }
 
 pub fn token_right_again() {
+    metrics::set(&TOKEN_WRONG, &[], 0);
     tracing::info!("Telegram takes the bot's token again; updates are taken");
 }

@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod handle;
 mod incoming;
 mod lanes;
+mod outlook;
 mod recent;
 mod reply;
 mod roster;

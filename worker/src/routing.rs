@@ -72,7 +72,9 @@ impl Source {
             let read = RouteSettings::read(&self.values).map_err(Failure::from);
             match read.and_then(|settings| self.build(settings)) {
                 Ok(fresh) => {
-                    routing.send_replace(Arc::new(fresh));
+                    let old = routing.send_replace(Arc::new(fresh));
+                    let gone = |name: &&str| !routing.borrow().services.knows(name);
+                    old.services.names().filter(gone).for_each(events::service_gone);
                     events::routes_read_again();
                 }
                 Err(error) => events::routes_broken(&error),

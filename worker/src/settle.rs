@@ -88,7 +88,7 @@ impl Settler {
 
     async fn settle(&self, update: &Update, receipt: Receipt, signals: &Signals) -> Next {
         if update.envelope.replay == 0 {
-            events::turn_came(update.envelope.received_ms);
+            events::turn_came(update.envelope.received_ms, &update.incoming);
         }
         let begun = Instant::now();
         let request_id = request_id(&update.key);

@@ -28,7 +28,17 @@ pub enum Reason {
 impl Reason {
     pub const ALL: [Self; 5] = [Self::Service, Self::Telegram, Self::Poison, Self::Expired, Self::Malformed];
 
-    pub fn as_str(self) -> &'static str {
+    /// Of each its word.
+    pub const WORDS: [&str; 5] = {
+        let (mut words, mut at) = ([""; 5], 0);
+        while at < words.len() {
+            words[at] = Self::ALL[at].as_str();
+            at += 1;
+        }
+        words
+    };
+
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Service => "service",
             Self::Telegram => "telegram",

@@ -141,6 +141,15 @@ impl Consumer {
             Self::Embedded(queue) => queue.waiting(partition).map(|waiting| waiting.saturating_sub(in_hand)),
         }
     }
+
+    /// How many dead letters there are. On RabbitMQ a number of some seconds ago, without those that a command has in
+    /// hand, and nothing while the broker does not answer.
+    pub fn letters_waiting(&self) -> Option<u64> {
+        match self {
+            Self::RabbitMq(queue) => queue.letters_waiting().map(u64::from),
+            Self::Embedded(queue) => Some(queue.depth().letters),
+        }
+    }
 }
 
 /// A partition in hand. Dropping it gives the partition back at once, with all that is not acked.

@@ -1,32 +1,22 @@
 //! What happens to the spool, as log lines and metrics: one function per thing that happens.
 
 use std::fmt::Display;
-use std::sync::LazyLock;
 
 use super::Status;
 use crate::clock;
-use crate::metrics::{self, Counters, Gauges};
+use crate::metrics;
 
-static RECORDS: Gauges = LazyLock::new(|| {
-    metrics::gauges("tgw_spool_records", "What waits on this ingress's disk, by what it is", &["what"])
-});
-static BYTES: Gauges = LazyLock::new(|| {
-    metrics::gauges("tgw_spool_bytes", "Bytes of what waits, as SPOOL_MAX_BYTES counts them", &[])
-});
-static OLDEST: Gauges = LazyLock::new(|| {
-    metrics::gauges("tgw_spool_oldest_seconds", "Age of the oldest update that waits; 0 where none does", &[])
-});
-static PEERS: Gauges = LazyLock::new(|| {
-    metrics::gauges("tgw_ingress_peers", "Other ingresses that are heard on the same broker", &[])
-});
-static STORED: Counters =
-    LazyLock::new(|| metrics::counters("tgw_spool_stored_total", "Records that were put on the disk", &[]));
-static DRAINED: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_spool_drained_total", "Records that went from the disk to the broker", &[])
-});
-static FAILED: Counters = LazyLock::new(|| {
-    metrics::counters("tgw_spool_failures_total", "Records that the spool could not take", &["why"])
-});
+metrics::catalogue! {
+    fn begin;
+    RECORDS: gauges("tgw_spool_records", "What waits on this ingress's disk, by what it is", "what": &["updates", "letters"]);
+    BYTES: gauges("tgw_spool_bytes", "Bytes of what waits, as SPOOL_MAX_BYTES counts them");
+    LIMIT: gauges("tgw_spool_limit_bytes", "SPOOL_MAX_BYTES");
+    OLDEST: gauges("tgw_spool_oldest_seconds", "Age of the oldest update that waits; 0 where none does");
+    PEERS: gauges("tgw_ingress_peers", "Other ingresses that are heard on the same broker");
+    STORED: counters("tgw_spool_stored_total", "Records that were put on the disk");
+    DRAINED: counters("tgw_spool_drained_total", "Records that went from the disk to the broker");
+    FAILED: counters("tgw_spool_failures_total", "Records that the spool could not take", "why": &["full", "disk"]);
+}
 
 /// How it stands: told a few times a second.
 pub(super) fn status(status: &Status) {
@@ -41,10 +31,11 @@ pub(super) fn peers(count: usize) {
     metrics::set(&PEERS, &[], count as i64);
 }
 
-pub(super) fn opened(status: &Status) {
-    metrics::add_count(&STORED, &[], 0);
-    metrics::add_count(&DRAINED, &[], 0);
-    let (updates, letters, bytes) = (status.updates, status.letters, status.bytes);
+pub(super) fn opened(found: &Status, limit: u64) {
+    begin();
+    metrics::set(&LIMIT, &[], i64::try_from(limit).unwrap_or(i64::MAX));
+    status(found);
+    let (updates, letters, bytes) = (found.updates, found.letters, found.bytes);
     if updates + letters > 0 {
         tracing::warn!(updates, letters, bytes, "the spool holds records of an earlier run; they go first");
     }

@@ -70,7 +70,7 @@ impl Spool {
     pub async fn open(database: &Database, limit: u64) -> Result<Self, DatabaseError> {
         let inner = Inner::open(database, limit).await?;
         let spool = Self(Arc::new(inner));
-        events::opened(&spool.status());
+        events::opened(&spool.status(), limit);
         Ok(spool)
     }
 

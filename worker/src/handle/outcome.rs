@@ -33,7 +33,17 @@ pub enum Done {
 }
 
 impl Done {
-    pub fn as_str(self) -> &'static str {
+    /// Of each its word, and what is said of an update that died.
+    pub const WORDS_AND_DEAD: [&str; 6] = [
+        Self::Answered.as_str(),
+        Self::Refused.as_str(),
+        Self::Limited.as_str(),
+        Self::NoRoute.as_str(),
+        Self::Seen.as_str(),
+        "dead",
+    ];
+
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
             Self::Refused => "refused",

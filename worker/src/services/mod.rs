@@ -86,6 +86,7 @@ impl Services {
     pub fn new(known: Vec<Placed>) -> Result<Self, reqwest::Error> {
         let http = Http::new()?;
         let service = |it: Placed| {
+            events::service_begun(&it.name);
             let client = http.client(it.config.http2).clone();
             (it.name, Service::new(client, it.url, it.timeout, &it.config))
         };
@@ -95,6 +96,10 @@ impl Services {
     /// Whether it has an address: of a built-in one that no route names, nobody has to tell it.
     pub fn knows(&self, name: &str) -> bool {
         self.known.contains_key(name)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.known.keys().map(String::as_str)
     }
 
     /// Asks a service, and once more if that fails.

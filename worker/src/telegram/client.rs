@@ -334,7 +334,7 @@ impl Telegram {
     }
 
     /// One request. Its address holds the token, so it is kept out of every error (facts T19).
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         method: &str,
         params: &Map<String, Value>,

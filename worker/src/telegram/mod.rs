@@ -6,8 +6,10 @@ pub mod error;
 mod next;
 mod pace;
 mod park;
+mod pending;
 mod plain;
 
 pub use client::{BotName, Going, Sent, Settings, Telegram};
 pub use park::{Note, share_parks};
+pub use pending::Pending;
 pub use plain::{Bot, Looked, PlainError};

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::{ClaimError, Envelope, Letter, PublishError, record};
 use crate::database::{Database, DatabaseError, Kind, Look, Salvage, Unreadable};
+use crate::events;
 use partition::Partition;
 
 pub use claim::{Hold, Receipt};
@@ -77,6 +78,7 @@ pub async fn open(database: &Database, partitions: u16) -> Result<(Publisher, Co
         return Err(OpenError::Partitions { file, settings: partitions });
     }
     let queue = Arc::new(count(database.clone(), partitions).await?);
+    events::queue_begun(partitions);
     Ok((Publisher(Arc::clone(&queue)), Consumer(queue)))
 }
 

@@ -56,6 +56,8 @@ pub(super) async fn supervise<F>(
 {
     let fresh = || Backoff::new(Duration::from_millis(100), RETRY);
     let (mut waits, mut tries) = (fresh(), 0);
+    events::queue_begun(settings.partitions);
+    events::broker_begun(teller.role);
     while !teller.link.is_closed() {
         match connect(&settings, teller.role).await {
             Ok(connection) => {

@@ -39,6 +39,7 @@ pub struct Consumer {
     pulse: Pulse,
     settings: Arc<Settings>,
     held: Held,
+    letters: watch::Receiver<Option<u32>>,
 }
 
 pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str) -> Consumer {
@@ -48,12 +49,13 @@ pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str
     teller.tell(Link::Away);
     let (beat, pulse) = pulse::pair();
     let (held, shared_settings) = (Held::default(), Arc::new(settings.clone()));
+    let (letters_in, letters) = watch::channel(None);
     let consumer =
-        Consumer { connection, link, pulse, settings: shared_settings.clone(), held: held.clone() };
+        Consumer { connection, link, pulse, settings: shared_settings.clone(), held: held.clone(), letters };
     let serve = move |connection: Arc<Connection>| {
         let offered = offer(connection.clone(), connection_in.clone());
         let beating = pulse::beat(connection.clone(), beat.clone());
-        let asking = depth::ask(connection, shared_settings.clone(), held.clone());
+        let asking = depth::ask(connection, shared_settings.clone(), held.clone(), letters_in.clone());
         async move {
             tokio::select! {
                 end = offered => end,
@@ -121,6 +123,11 @@ impl Consumer {
     /// it is not ours or the broker does not answer.
     pub fn ready(&self, partition: u16) -> Option<u32> {
         self.held.ready(partition)
+    }
+
+    /// How many dead letters were ready when the broker was last asked, seconds ago; nothing where it did not answer.
+    pub fn letters_waiting(&self) -> Option<u32> {
+        *self.letters.borrow()
     }
 
     /// A caller that does not wait for the end of it leaves nothing behind: what is claimed then is given back.

@@ -1,4 +1,5 @@
-//! How many updates are ready in the queues of the partitions that this process holds. Asked on the connection that
+//! How many updates are ready in the queues of the partitions that this process holds, and how many dead letters there
+//! are. Asked on the connection that
 //! consumes: under an alarm the broker reads nothing from the ones that publish (facts R12), and then it matters
 //! most how much waits.
 
@@ -10,6 +11,7 @@ use futures_util::future::try_join_all;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::Settings;
@@ -19,8 +21,47 @@ use super::topology::PATIENCE;
 /// How often the broker is asked; an autoscaler looks every 15 s or so.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Asks as long as the connection lasts. A queue that can't tell costs the others one answer, and no claim anything.
-pub(super) async fn ask(connection: Arc<Connection>, settings: Arc<Settings>, held: Held) -> Infallible {
+/// Who is told how many letters are ready, where that is known.
+pub(super) type Letters = watch::Sender<Option<u32>>;
+
+/// Asks as long as the connection lasts.
+pub(super) async fn ask(
+    connection: Arc<Connection>,
+    settings: Arc<Settings>,
+    held: Held,
+    letters: Letters,
+) -> Infallible {
+    let partitions = ask_partitions(connection.clone(), settings.clone(), held);
+    tokio::select! {
+        never = partitions => never,
+        never = ask_letters(connection, settings, letters) => never,
+    }
+}
+
+/// On a channel of its own: where the queue was deleted, the partitions' numbers stay.
+async fn ask_letters(connection: Arc<Connection>, settings: Arc<Settings>, letters: Letters) -> Infallible {
+    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+    let queue = settings.dead_queue();
+    let mut open: Option<Channel> = None;
+    loop {
+        let round = async {
+            let channel = match open.take() {
+                Some(channel) => channel,
+                None => connection.create_channel().await.ok()?,
+            };
+            let declared = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await;
+            Some((channel, declared.ok()?.message_count()))
+        };
+        let asked = timeout(PATIENCE, round).await.ok().flatten();
+        let (channel, count) = asked.unzip();
+        open = channel;
+        letters.send_replace(count);
+        sleep(EVERY).await;
+    }
+}
+
+/// A queue that can't tell costs the others one answer, and no claim anything.
+async fn ask_partitions(connection: Arc<Connection>, settings: Arc<Settings>, held: Held) -> Infallible {
     let mut open = None;
     loop {
         sleep(EVERY).await;

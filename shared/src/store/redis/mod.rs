@@ -85,6 +85,7 @@ impl Store {
         let client = redis::Client::open(settings.0)?;
         let connection = Mutex::new(connect(&client)?);
         readiness.set("store", "connecting", true);
+        events::begin_store();
         let inner = Arc::new(Inner { client, connection, breaker: Breaker::default(), readiness });
         tokio::spawn(look_after(Arc::downgrade(&inner)));
         Ok(Self(inner))
