@@ -4,8 +4,10 @@ use shared::program::{Failure, Stopped};
 use shared::queue::rabbitmq;
 use shared::settings::{Problems, Values};
 use shared::store::redis;
+use shared::traces;
 
 use crate::output::{Output, say};
+use crate::run::SERVICE_NAME;
 
 /// All that is wrong is told at once, a line each; exit code 2 then, as the parts would end with.
 pub fn check(values: &Values, output: Output) -> Result<Stopped, Failure> {
@@ -14,6 +16,7 @@ pub fn check(values: &Values, output: Output) -> Result<Stopped, Failure> {
     problems.take_all(worker::Settings::read(values));
     problems.take(rabbitmq::Settings::read(values));
     problems.take(redis::Settings::read(values));
+    problems.take_all(traces::Settings::read(values, SERVICE_NAME));
     problems.once_each();
     let well = problems.is_empty();
     if output == Output::Json {

@@ -10,13 +10,22 @@ use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
 use shared::spool::Tended;
 use shared::store::{self, Store};
+use shared::traces::{self, Traces};
 use shared::window::{Shown, Window};
 use tokio_util::sync::CancellationToken;
 
 use crate::dead::{Keeper, Socket};
 
+/// What the spans of the whole gateway in one process are called.
+pub const SERVICE_NAME: &str = "tgw";
+
 pub async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
-    Gateway::build(&values).await?.run(stop).await
+    let gateway = Gateway::build(&values).await?;
+    // After all that is told of the settings in one go; nothing has been taken yet.
+    let traces = Traces::start(traces::Settings::read(&values, SERVICE_NAME)?)?;
+    let ended = gateway.run(stop).await;
+    traces.end(&ended).await;
+    ended
 }
 
 /// A gateway that is set up and not yet running.
@@ -34,7 +43,10 @@ impl Gateway {
         let mut problems = Problems::default();
         let ingress = problems.take_all(ingress::Settings::read(values));
         let worker = problems.take_all(worker::Settings::read(values));
-        let (Some(ingress), Some(worker)) = (ingress, worker) else { return Err(problems.into()) };
+        let traces = problems.take_all(traces::Settings::read(values, SERVICE_NAME));
+        let (Some(ingress), Some(worker), Some(_)) = (ingress, worker, traces) else {
+            return Err(problems.into());
+        };
         let readiness = Readiness::default();
         let backends = Backends::open(values, &ingress, &readiness).await?;
         let letters = backends.keeper(values);

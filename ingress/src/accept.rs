@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use shared::queue::{Envelope, Letter, PublishError, Publisher};
 use shared::spool::{Spool, SpoolError};
+use shared::traces::{Kind, Span};
 use shared::update::{Malformed, peek};
 
 use crate::events;
@@ -54,64 +55,80 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// A whole body: published as the update that it is, or buried as `malformed`.
+    /// A whole body: published as the update that it is, or buried as `malformed`. Its span, in the trace of an
+    /// authentic caller if that has one, is what all that becomes of the update hangs under.
     pub async fn accept(&self, body: Bytes, traceparent: Option<String>) -> Accepted {
         let begun = Instant::now();
+        let span = Span::begin("accept", Kind::Server, traceparent.as_deref());
+        let traceparent = span.traceparent().or(traceparent);
         match peek(&body) {
             Ok(peek) => {
+                span.update(peek.update_id);
                 let envelope = Envelope::received(peek, self.bot, traceparent, body);
-                tell(&envelope.kind, begun, self.keep(&envelope, begun).await)
+                tell(&envelope.kind, begun, &span, self.keep(&envelope, begun, &span).await)
             }
-            Err(malformed) => self.bury(malformed, body, traceparent).await,
+            Err(malformed) => self.bury(malformed, body, traceparent, &span).await,
         }
     }
 
     /// A body that is over the limit: its letter says so, and is without it.
     pub async fn too_large(&self) -> Accepted {
-        self.bury(Malformed::TooLarge, Bytes::new(), None).await
+        let span = Span::begin("accept", Kind::Server, None);
+        self.bury(Malformed::TooLarge, Bytes::new(), span.traceparent(), &span).await
     }
 
-    async fn keep(&self, envelope: &Envelope, begun: Instant) -> Result<Place, Nowhere> {
+    async fn keep(&self, envelope: &Envelope, begun: Instant, span: &Span) -> Result<Place, Nowhere> {
         let Some(spool) = &self.spool else {
-            return within(self.deadline, self.publisher.publish(envelope)).await.map(|()| Place::Broker);
+            return published(span, within(self.deadline, self.publisher.publish(envelope))).await;
         };
         if spool.comes_first(envelope) || !self.publisher.takes() {
-            return self.spooled_or_else(spool, envelope, begun).await;
+            return self.spooled_or_else(spool, envelope, begun, span).await;
         }
         let mut publishing = self.publisher.begin(envelope);
+        let publish = span.child("publish", Kind::Producer);
         match tokio::time::timeout(self.brokers_share(), &mut publishing).await {
             Ok(Ok(())) => {
+                publish.outcome("confirmed");
                 spool.trust();
                 Ok(Place::Broker)
             }
             Ok(Err(error)) => {
+                publish.end_failed("refused");
                 events::falls_back(&error);
-                self.spooled(spool, begun, spool.put(envelope, None)).await
+                self.spooled(spool, begun, span, spool.put(envelope, None)).await
             }
             // Its confirm may still come, and then the spool lets go of it.
             Err(_) => {
+                publish.end_failed("late");
                 events::late(self.brokers_share());
-                self.spooled(spool, begun, spool.put(envelope, Some(publishing))).await
+                self.spooled(spool, begun, span, spool.put(envelope, Some(publishing))).await
             }
         }
     }
 
-    async fn bury(&self, malformed: Malformed, body: Bytes, traceparent: Option<String>) -> Accepted {
+    async fn bury(
+        &self,
+        malformed: Malformed,
+        body: Bytes,
+        traceparent: Option<String>,
+        span: &Span,
+    ) -> Accepted {
         let begun = Instant::now();
         events::malformed(malformed);
         let letter = Letter::malformed(malformed.to_string(), self.bot, traceparent, body);
-        tell("malformed", begun, self.keep_letter(&letter, begun).await)
+        tell("malformed", begun, span, self.keep_letter(&letter, begun, span).await)
     }
 
-    async fn keep_letter(&self, letter: &Letter, begun: Instant) -> Result<Place, Nowhere> {
+    async fn keep_letter(&self, letter: &Letter, begun: Instant, span: &Span) -> Result<Place, Nowhere> {
         let Some(spool) = &self.spool else {
-            return within(self.deadline, self.publisher.bury(letter)).await.map(|()| Place::Broker);
+            return published(span, within(self.deadline, self.publisher.bury(letter))).await;
         };
-        if self.publisher.takes() && within(self.brokers_share(), self.publisher.bury(letter)).await.is_ok() {
+        let takes = self.publisher.takes();
+        if takes && published(span, within(self.brokers_share(), self.publisher.bury(letter))).await.is_ok() {
             return Ok(Place::Broker);
         }
         // Two copies of a letter show as one, but for those without a body, which nothing tells apart.
-        self.spooled(spool, begun, spool.put_letter(letter)).await
+        self.spooled(spool, begun, span, spool.put_letter(letter)).await
     }
 
     fn brokers_share(&self) -> Duration {
@@ -125,8 +142,9 @@ impl Acceptor {
         spool: &Spool,
         envelope: &Envelope,
         begun: Instant,
+        span: &Span,
     ) -> Result<Place, Nowhere> {
-        let refused = match self.spooled(spool, begun, spool.put(envelope, None)).await {
+        let refused = match self.spooled(spool, begun, span, spool.put(envelope, None)).await {
             Err(Nowhere::Spool(error)) => error,
             outcome => return outcome,
         };
@@ -134,7 +152,7 @@ impl Acceptor {
             return Err(refused.into());
         }
         let rest = self.deadline.saturating_sub(begun.elapsed());
-        within(rest, self.publisher.publish(envelope)).await?;
+        published(span, within(rest, self.publisher.publish(envelope))).await?;
         spool.trust();
         Ok(Place::Broker)
     }
@@ -143,10 +161,16 @@ impl Acceptor {
         &self,
         spool: &Spool,
         begun: Instant,
+        span: &Span,
         put: impl Future<Output = Result<(), SpoolError>>,
     ) -> Result<Place, Nowhere> {
         let rest = self.deadline.saturating_sub(begun.elapsed());
+        let spooling = span.child("spool", Kind::Producer);
         let put = within(rest.max(DISK), put).await;
+        match &put {
+            Ok(()) => spooling.outcome("spooled"),
+            Err(_) => spooling.failed("refused"),
+        }
         if let Err(Nowhere::Late(_)) = put {
             spool.hangs();
         }
@@ -166,11 +190,30 @@ async fn within<E: Into<Nowhere>>(
     }
 }
 
-fn tell(kind: &str, begun: Instant, kept: Result<Place, Nowhere>) -> Accepted {
+/// What the broker confirms is at the broker.
+async fn published(span: &Span, work: impl Future<Output = Result<(), Nowhere>>) -> Result<Place, Nowhere> {
+    let publish = span.child("publish", Kind::Producer);
+    let confirmed = work.await;
+    match &confirmed {
+        Ok(()) => publish.outcome("confirmed"),
+        Err(Nowhere::Late(_)) => publish.failed("late"),
+        Err(_) => publish.failed("refused"),
+    }
+    confirmed.map(|()| Place::Broker)
+}
+
+fn tell(kind: &str, begun: Instant, span: &Span, kept: Result<Place, Nowhere>) -> Accepted {
     match kept {
-        Ok(Place::Broker) => events::accepted(kind, begun.elapsed()),
-        Ok(Place::Spool) => events::spooled(kind, begun.elapsed()),
+        Ok(Place::Broker) => {
+            span.outcome("published");
+            events::accepted(kind, begun.elapsed());
+        }
+        Ok(Place::Spool) => {
+            span.outcome("spooled");
+            events::spooled(kind, begun.elapsed());
+        }
         Err(why) => {
+            span.failed("refused");
             events::not_accepted(&why);
             return Accepted::NotSafe;
         }

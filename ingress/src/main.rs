@@ -8,6 +8,7 @@ use shared::program::{self, Failure, Stopped};
 use shared::queue::rabbitmq;
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
+use shared::traces::{self, Traces};
 use shared::window::{Shown, Window};
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +23,11 @@ async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure
     let mut problems = Problems::default();
     let settings = problems.take_all(Settings::read(&values));
     let broker = problems.take(rabbitmq::Settings::read(&values));
-    let (Some(settings), Some(broker)) = (settings, broker) else { return Err(problems.into()) };
+    let traces = problems.take_all(traces::Settings::read(&values, "tgw-ingress"));
+    let (Some(settings), Some(broker), Some(traces)) = (settings, broker, traces) else {
+        return Err(problems.into());
+    };
+    let traces = Traces::start(traces)?;
     let readiness = Readiness::default();
     let (publisher, spool) = publisher_with_spool(&values, &settings, broker, &readiness, "broker").await?;
     let folder = values.text("DATA_DIR").unwrap_or_default();
@@ -30,5 +35,7 @@ async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure
         Path::new(folder),
         Shown { spool: Some(spool.spool()), queue: None, readiness: readiness.clone() },
     );
-    Application::build(settings, publisher, Some(spool), readiness)?.run(stop).await
+    let ended = Application::build(settings, publisher, Some(spool), readiness)?.run(stop).await;
+    traces.end(&ended).await;
+    ended
 }

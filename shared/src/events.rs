@@ -37,6 +37,12 @@ metrics::catalogue! {
     STORE_AWAY: counters("tgw_store_failures_total", "Calls of the store that failed or took too long");
 }
 
+metrics::catalogue! {
+    /// For whoever sends traces.
+    fn begin_traces;
+    SPANS: counters("tgw_trace_spans_total", "Spans of traces, by what came of them", "outcome": &["sent", "failed", "dropped"]);
+}
+
 /// Whether all that this process leans on lets it work.
 pub fn ready(ready: bool) {
     begin_process();
@@ -117,6 +123,34 @@ pub fn partitions_disagree(settings: u16, broker: &dyn Display, tries: u64) {
 pub fn partition_silent(partition: u16) {
     metrics::count(&SILENT, &[]);
     tracing::error!(partition, "the queue of a partition does not answer; its chats wait, the others go on");
+}
+
+pub fn traces_on() {
+    begin_traces();
+    tracing::info!("traces are sent to a collector");
+}
+
+/// A batch of spans was sent, or given up.
+pub fn spans_sent(count: u64, sent: bool) {
+    metrics::add_count(&SPANS, &[if sent { "sent" } else { "failed" }], count);
+}
+
+/// There was no room for a span. Not logged: the metric counts them.
+pub fn spans_dropped() {
+    metrics::count(&SPANS, &["dropped"]);
+}
+
+/// The collector stopped or began to take spans: said once per change, without its address, which can hold a password.
+pub fn collector_changed(up: bool) {
+    if up {
+        tracing::info!("the collector takes traces again");
+    } else {
+        tracing::warn!("the collector takes no traces; they are lost, and updates go on");
+    }
+}
+
+pub fn traces_cut_off() {
+    tracing::warn!("the collector did not take the last traces in time");
 }
 
 pub fn foreign_message(queue: &str) {

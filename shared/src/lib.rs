@@ -23,5 +23,6 @@ pub mod snapshot;
 pub mod spool;
 pub mod store;
 pub mod telemetry;
+pub mod traces;
 pub mod update;
 pub mod window;

@@ -8,6 +8,7 @@
 mod chaos;
 mod client;
 mod cluster;
+mod collector;
 mod crew;
 mod depths;
 mod dice;
@@ -38,6 +39,7 @@ mod world_builder;
 pub use chaos::Stage;
 pub use client::http_client;
 pub use cluster::{Cluster, Queue};
+pub use collector::{FakeCollector, TraceSpan};
 pub use crew::{Crew, held, wait_held};
 pub use depths::Depths;
 pub use dice::Dice;

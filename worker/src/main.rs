@@ -7,6 +7,7 @@ use shared::queue::{Consumer, Publisher, rabbitmq};
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
 use shared::store::{Store, redis};
+use shared::traces::{self, Traces};
 use tokio_util::sync::CancellationToken;
 use worker::{Parts, Settings};
 
@@ -22,9 +23,11 @@ async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure
     let settings = problems.take_all(Settings::read(&values));
     let broker = problems.take(rabbitmq::Settings::read(&values));
     let redis = problems.take(redis::Settings::read(&values));
-    let (Some(settings), Some(broker), Some(redis)) = (settings, broker, redis) else {
+    let traces = problems.take_all(traces::Settings::read(&values, "tgw-worker"));
+    let (Some(settings), Some(broker), Some(redis), Some(traces)) = (settings, broker, redis, traces) else {
         return Err(problems.into());
     };
+    let traces = Traces::start(traces)?;
     let readiness = Readiness::default();
     let store = redis::Store::open(redis, readiness.clone());
     let store = store.map_err(|error| Failure::Refused(format!("REDIS_URL can't be used: {error}")))?;
@@ -39,5 +42,7 @@ async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure
         partitions,
         readiness,
     };
-    worker::run_with_admin(settings, parts, stop).await
+    let ended = worker::run_with_admin(settings, parts, stop).await;
+    traces.end(&ended).await;
+    ended
 }

@@ -11,12 +11,13 @@ use shared::clock;
 use shared::queue::{Delivery, Envelope, Letter, Publisher, Reason, Receipt};
 use shared::retry::Backoff;
 use shared::store::{End, StoreError, UpdateKey};
+use shared::traces::{Kind, Span};
 use tokio_util::sync::CancellationToken;
 
 use crate::ages::{Aged, Ages};
 use crate::events;
 use crate::handle::outcome::{Death, Done, Outcome};
-use crate::handle::{Attempt, Handler, Spinner, request_id};
+use crate::handle::{Attempt, Handler, Spinner, request_id, request_uuid};
 use crate::incoming::Incoming;
 use crate::lanes::{LaneKey, Next, Signals, Work};
 
@@ -83,7 +84,8 @@ impl Settler {
     fn spinner(&self, envelope: &Envelope, incoming: &Incoming, key: &UpdateKey) -> Option<Spinner> {
         let callback = incoming.callback.as_ref().filter(|_| envelope.replay == 0)?;
         let (store, telegram) = (self.handler.store.clone(), self.handler.telegram.clone());
-        Some(Spinner::start(callback.id.clone(), key.clone(), store, telegram))
+        let traceparent = envelope.traceparent.as_deref();
+        Some(Spinner::start(callback.id.clone(), key.clone(), store, telegram, traceparent))
     }
 
     async fn settle(&self, update: &Update, receipt: Receipt, signals: &Signals) -> Next {
@@ -92,7 +94,9 @@ impl Settler {
         }
         let begun = Instant::now();
         let request_id = request_id(&update.key);
-        let outcome = self.attempts(update, &request_id, signals).await;
+        let span = span(update, &request_id);
+        let outcome = self.attempts(update, &request_id, &span, signals).await;
+        outcome.tell(&span);
         let user = update.incoming.user.as_ref().map(|user| user.id);
         events::handled(&outcome, &request_id, user, begun.elapsed());
         let end = match outcome {
@@ -105,11 +109,15 @@ impl Settler {
             // Its end is recorded, as done or as dead: only the ack was missing.
             Outcome::Done(Done::Seen) => return acked(receipt).await,
             Outcome::Done(_) => End::Done,
-            Outcome::Dead(death) => match self.bury(update, &death, &signals.abort).await {
-                Ok(()) => End::Dead,
-                Err(Unburied) => return Next::Stop,
-            },
+            Outcome::Dead(death) => {
+                let _burying = span.child("bury", Kind::Producer);
+                match self.bury(update, &death, &span, &signals.abort).await {
+                    Ok(()) => End::Dead,
+                    Err(Unburied) => return Next::Stop,
+                }
+            }
         };
+        let _finishing = span.child("finish", Kind::Internal);
         match self.handler.store.finish(&update.key, &self.handler.worker, end).await {
             Ok(()) | Err(StoreError::Away) => {}
             Err(StoreError::Fenced) => return Next::Stop,
@@ -119,7 +127,7 @@ impl Settler {
     }
 
     /// Handles an update until it is handled without a panic, or has panicked once too often (invariant I7).
-    async fn attempts(&self, update: &Update, request_id: &str, signals: &Signals) -> Outcome {
+    async fn attempts(&self, update: &Update, request_id: &str, span: &Span, signals: &Signals) -> Outcome {
         contain(|after_panic| {
             let attempt = Attempt {
                 envelope: &update.envelope,
@@ -133,6 +141,7 @@ impl Settler {
                 halt: &signals.halt,
                 abort: &signals.abort,
                 spinner: update.spinner.as_ref(),
+                span,
             };
             async move { self.handler.handle(&attempt).await }
         })
@@ -141,14 +150,20 @@ impl Settler {
 
     /// `dying`, the letter confirmed, and only then the end: found dying again, it is buried again and
     /// never handled.
-    async fn bury(&self, update: &Update, death: &Death, abort: &CancellationToken) -> Result<(), Unburied> {
+    async fn bury(
+        &self,
+        update: &Update,
+        death: &Death,
+        span: &Span,
+        abort: &CancellationToken,
+    ) -> Result<(), Unburied> {
         let store = &self.handler.store;
         if let Err(StoreError::Fenced) =
             store.dying(&update.key, &self.handler.worker, &death.to_bytes()).await
         {
             return Err(Unburied);
         }
-        self.publish(&letter(update, death), abort).await
+        self.publish(&letter(update, death, span), abort).await
     }
 
     /// Until it is confirmed, or the partition is lost: the update stays in hand meanwhile.
@@ -197,6 +212,23 @@ impl Work for Settler {
     }
 }
 
+/// The span of one try of an update: under what the ingress did with it, whoever tries for the how many-th time; and, of a
+/// replay, under the run whose letter it was. Beside it, how long the update waited for its first turn.
+fn span(update: &Update, request_id: &str) -> Span {
+    let Update { envelope, key, .. } = update;
+    let (traceparent, own) = (envelope.traceparent.as_deref(), || request_uuid(key).as_u128());
+    let span = if envelope.replay > 0 {
+        Span::begin_again("handle", Kind::Consumer, traceparent, own)
+    } else {
+        Span::waited("wait", traceparent, envelope.received_ms, own);
+        Span::begin_own("handle", Kind::Consumer, traceparent, own)
+    };
+    span.update(envelope.update_id);
+    span.replay(envelope.replay);
+    span.request(request_id);
+    span
+}
+
 /// Runs `attempt` again after each panic. Its argument is whether the one before panicked.
 async fn contain<F>(attempt: impl Fn(bool) -> F) -> Outcome
 where
@@ -230,7 +262,7 @@ async fn acked(receipt: Receipt) -> Next {
     }
 }
 
-fn letter(update: &Update, death: &Death) -> Letter {
+fn letter(update: &Update, death: &Death, span: &Span) -> Letter {
     let Update { envelope, incoming, key, .. } = update;
     let now = clock::now_ms();
     Letter {
@@ -250,7 +282,8 @@ fn letter(update: &Update, death: &Death) -> Letter {
         last_failed_ms: now,
         replays: envelope.replay,
         replayed: envelope.replayed.clone(),
-        traceparent: envelope.traceparent.clone(),
+        // A replay hangs under the run that died.
+        traceparent: span.traceparent().or_else(|| envelope.traceparent.clone()),
         body: envelope.body.clone(),
         rest: death.rest.as_ref().map(|rest| Bytes::from(rest.0.clone())),
     }

@@ -3,8 +3,10 @@
 use shared::queue::rabbitmq;
 use shared::settings::{Problems, Values, bytes, seconds, token};
 use shared::store::redis;
+use shared::traces;
 
 use super::finding::Finding;
+use crate::run::SERVICE_NAME;
 
 const CHECK: &str = "settings";
 
@@ -14,6 +16,7 @@ pub fn examine(values: &Values) -> Vec<Finding> {
     problems.take_all(worker::Settings::read(values));
     problems.take(rabbitmq::Settings::read(values));
     problems.take(redis::Settings::read(values));
+    problems.take_all(traces::Settings::read(values, SERVICE_NAME));
     problems.once_each();
     let told = problems.to_string();
     let wrong =

@@ -127,6 +127,20 @@ pub const ALL: &[Setting] = &[
     plain("SHUTDOWN_GRACE", "25", Both, "Seconds that work in hand has to end after SIGTERM"),
     plain("LOG_LEVEL", "info", Both, "error, warn, info, debug or trace"),
     optional("LOG_FORMAT", Both, "json or text; text on a terminal by default"),
+    optional(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        Both,
+        "The collector that traces are sent to, OTLP over HTTP, such as http://collector:4318; none without it",
+    ),
+    secret("OTEL_EXPORTER_OTLP_HEADERS", Both, "Sent to the collector: name=value,name=value"),
+    optional("OTEL_SERVICE_NAME", Both, "The name in the traces; tgw-ingress, tgw-worker or tgw by default"),
+    plain(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        Both,
+        "Which traces are kept: always_on, always_off, traceidratio, or parentbased_ before one of these",
+    ),
+    plain("OTEL_TRACES_SAMPLER_ARG", "1", Both, "The share of the traces that traceidratio keeps, 0 to 1"),
 ];
 
 /// The setting of that name.

@@ -16,6 +16,7 @@ use super::inner::Inner;
 use super::table::{self, Page};
 use super::{BUCKETS, events};
 use crate::queue::{Letter, PublishError, Publisher, record};
+use crate::traces::{Kind, Span};
 
 /// Records of a bucket that are read at a time. They are removed together, so this is what a crash has
 /// published again, and what a bucket saves in commits.
@@ -133,7 +134,16 @@ impl Drain {
 
     async fn publish(&self, bytes: Bytes) -> Result<(), PublishError> {
         let published = match record::to_update(bytes) {
-            Ok(envelope) => self.publisher.publish(&envelope).await,
+            Ok(envelope) => {
+                // Nothing is said of what had no trace when it was spooled.
+                let traceparent = envelope.traceparent.as_deref();
+                let span = traceparent.map(|given| Span::begin("drain", Kind::Producer, Some(given)));
+                let published = self.publisher.publish(&envelope).await;
+                if let Some(span) = span {
+                    if published.is_ok() { span.outcome("confirmed") } else { span.failed("refused") }
+                }
+                published
+            }
             Err(bytes) => {
                 events::unreadable();
                 self.publisher.bury(&unreadable(bytes)).await

@@ -1,6 +1,7 @@
 //! Steps 7 and 8: make a plan's calls one by one, each recorded before the next.
 
 use shared::store::StoreError;
+use shared::traces::Kind;
 
 use super::outcome::{Fate, Outcome, Step, after, cut_short, end_of};
 use super::plan::Plan;
@@ -64,7 +65,10 @@ impl Handler {
     async fn send_all(&self, attempt: &Attempt<'_>, plan: &Plan, sent: u32, mut kept: bool) -> Sending {
         let mut refused = false;
         for at in sent as usize..plan.calls.len() {
+            let span = attempt.span.child("send", Kind::Client);
             let result = self.telegram.send(&plan.calls[at], &self.going(attempt)).await;
+            result.tell(&span);
+            span.end();
             if let Sent::Refused(why) | Sent::ChatClosed(why) = &result {
                 events::telegram_refused(why, attempt);
             }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use shared::clock;
 use shared::queue::{Envelope, Reason};
 use shared::store::{Run, Store, UpdateKey};
+use shared::traces::{Kind, Span};
 use shared::update::Malformed;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,7 @@ use crate::telegram::{Going, Note, Sent, Telegram};
 use begin::Begun;
 use outcome::{Death, Done, Outcome};
 use plan::Plan;
-pub use request::request_id;
+pub use request::{request_id, request_uuid};
 pub use spinner::Spinner;
 
 /// What the rate limit and the sessions are set to.
@@ -82,6 +83,8 @@ pub struct Attempt<'a> {
     pub abort: &'a CancellationToken,
     /// The callback's loading sign, if the update is one whose sign is ours to stop.
     pub spinner: Option<&'a Spinner>,
+    /// What the spans of its steps hang under.
+    pub span: &'a Span,
 }
 
 impl Handler {
@@ -102,7 +105,9 @@ impl Handler {
         let username = self.telegram.token().borrow().username();
         let routing = self.routing.borrow().clone();
         let found = routing.table.find(attempt.incoming, username.as_deref());
+        let span = attempt.span.child("begin", Kind::Internal);
         let begun = attempt.abort.run_until_cancelled(self.begin(attempt, found.is_some())).await;
+        span.end();
         let (run, store_away, _place) = match begun {
             Some(Begun::Run { run, store_away, place }) => (run, store_away, place),
             Some(Begun::Ended) => return Outcome::Done(Done::Seen),
@@ -118,6 +123,9 @@ impl Handler {
             Some(sticky) => table.find_with_sticky(attempt.incoming, username.as_deref(), Some(sticky)),
             None => found,
         };
+        if let Some(found) = &found {
+            attempt.span.route(found.route);
+        }
         let outcome = match self.death(attempt, &run, store_away) {
             Some(death) => Outcome::Dead(death),
             None => self.run(attempt, found.as_ref(), &routing, &run).await,

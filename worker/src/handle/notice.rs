@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shared::traces::Kind;
+
 use super::outcome::{Done, Outcome};
 use super::{Attempt, Handler};
 use crate::reply::{self, Call};
@@ -35,7 +37,12 @@ impl Handler {
     async fn send_notice(&self, attempt: &Attempt<'_>, call: Call) -> Sent {
         let sent = match attempt.spinner {
             Some(spinner) => spinner.stop(Some(call), attempt.abort).await,
-            None => self.telegram.send(&call, &self.going(attempt)).await,
+            None => {
+                let span = attempt.span.child("send", Kind::Client);
+                let sent = self.telegram.send(&call, &self.going(attempt)).await;
+                sent.tell(&span);
+                sent
+            }
         };
         // The next one may follow a window after this one was seen; at once, if it was not.
         let wait_ms = if sent == Sent::Yes { self.limits.window.as_millis() as u64 } else { 1 };

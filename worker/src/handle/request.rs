@@ -12,7 +12,12 @@ pub const NAMESPACE: Uuid = Uuid::from_u128(0x7c6b_2a54_9a1e_5d0c_8f3b_1e6d_4a90
 
 /// The id of an update's requests: the same for every repeat of any kind, replays too.
 pub fn request_id(key: &UpdateKey) -> String {
-    Uuid::new_v5(&NAMESPACE, format!("{}:{}", key.bot, key.update_id).as_bytes()).to_string()
+    request_uuid(key).to_string()
+}
+
+/// Likewise, as what also names the trace of an update that came without one.
+pub fn request_uuid(key: &UpdateKey) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("{}:{}", key.bot, key.update_id).as_bytes())
 }
 
 pub(super) fn request(
@@ -26,8 +31,8 @@ pub(super) fn request(
     Request { body, request_id: attempt.request_id.clone(), traceparent }
 }
 
-/// The caller's trace with a span of our own; where there is none, one named by the request id, so that
-/// the repeats of an update are one trace.
+/// What a service is told where we make no spans ourselves: the caller's trace with an id of our own; where there is
+/// none, one named by the request id, so that the repeats of an update are one trace.
 fn traceparent(given: Option<&str>, request_id: &str) -> String {
     let trace = given.and_then(|given| given.split('-').nth(1)).filter(|trace| trace.len() == 32);
     let trace = trace.map_or_else(|| request_id.replace('-', ""), str::to_owned);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use shared::queue::Reason;
 use shared::store::{Beside, Run, Session, Sticky, StoreError};
+use shared::traces::Kind;
 
 use super::outcome::{Death, Fate, Outcome};
 use super::plan::Plan;
@@ -31,7 +32,8 @@ impl Handler {
             Target::Reply(text) => (fixed(text, attempt), None),
             Target::Service { service, shape, .. } => {
                 let request = request::request(attempt, found, shape, run.user_id.as_deref());
-                let answering = routing.services.call(service, &request, &self.fence);
+                attempt.span.service(service);
+                let answering = routing.services.call(service, &request, &self.fence, attempt.span);
                 let answer = typing::while_waiting(attempt, &self.telegram, answering).await;
                 match answer.and_then(|answer| Ok((planned(&answer, attempt)?, answer))) {
                     Ok((plan, answer)) => {
@@ -59,7 +61,14 @@ impl Handler {
         if plan.calls.is_empty() && says_nothing && plan.fate == Fate::Done {
             return Ok(());
         }
-        self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), Some(beside)).await
+        let span = attempt.span.child("plan", Kind::Internal);
+        let kept = self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), Some(beside)).await;
+        match &kept {
+            Ok(()) => span.outcome("kept"),
+            Err(StoreError::Away) => span.failed("store_away"),
+            Err(StoreError::Fenced) => span.failed("fenced"),
+        }
+        kept
     }
 
     /// What the answer says of the user: the session, and where free texts go. Nothing where there is no user.

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use shared::store::{Store, UpdateKey};
+use shared::traces::{self, Kind, Span};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::request_uuid;
 use crate::reply::Call;
 use crate::telegram::{Going, Sent, Telegram};
 
@@ -26,13 +28,23 @@ struct Sign {
     key: UpdateKey,
     store: Store,
     telegram: Telegram,
+    /// The trace of its update, which may not have a span of its own yet.
+    traceparent: Option<String>,
     stopped: AtomicBool,
 }
 
 impl Spinner {
     /// Starts the clock of a callback that has just arrived.
-    pub fn start(callback: String, key: UpdateKey, store: Store, telegram: Telegram) -> Self {
-        let sign = Arc::new(Sign { callback, key, store, telegram, stopped: AtomicBool::new(false) });
+    pub fn start(
+        callback: String,
+        key: UpdateKey,
+        store: Store,
+        telegram: Telegram,
+        traceparent: Option<&str>,
+    ) -> Self {
+        let traceparent = traceparent.filter(|_| traces::are_on()).map(str::to_owned);
+        let stopped = AtomicBool::new(false);
+        let sign = Arc::new(Sign { callback, key, store, telegram, traceparent, stopped });
         let waiting = sign.clone();
         let clock = tokio::spawn(async move {
             tokio::time::sleep(PATIENCE).await;
@@ -72,6 +84,10 @@ impl Sign {
         }
         let empty = || Call::new("answerCallbackQuery").with("callback_query_id", self.callback.as_str());
         let going = Going { abort, halt: abort, note: None };
-        self.telegram.send(&with.unwrap_or_else(empty), &going).await
+        let own = || request_uuid(&self.key).as_u128();
+        let span = Span::begin_own("answer", Kind::Client, self.traceparent.as_deref(), own);
+        let sent = self.telegram.send(&with.unwrap_or_else(empty), &going).await;
+        sent.tell(&span);
+        sent
     }
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use shared::clock;
+use shared::traces::{Kind, Span};
 use tokio::sync::Semaphore;
 
 use crate::events;
@@ -48,12 +49,29 @@ pub enum ServiceError {
     Unknown,
 }
 
+impl ServiceError {
+    /// In one word, without what can differ from call to call.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Timeout(_) => "timeout",
+            Self::NoConnection => "no_connection",
+            Self::Broken => "broken",
+            Self::Status(_) => "status",
+            Self::TooLarge => "too_large",
+            Self::Nonsense(_) => "nonsense",
+            Self::BreakerOpen => "breaker_open",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// One request, apart from whom it goes to.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub body: Bytes,
     /// Also the Idempotency-Key: the same for every repeat of any kind.
     pub request_id: String,
+    /// What it is told of the trace where the call has no span.
     pub traceparent: String,
 }
 
@@ -102,15 +120,22 @@ impl Services {
         self.known.keys().map(String::as_str)
     }
 
-    /// Asks a service, and once more if that fails.
-    pub async fn call(&self, name: &str, request: &Request, fence: &Fence) -> Result<Answer, ServiceError> {
+    /// Asks a service, and once more if that fails. Each call is a span under `span`, and what the service is told of
+    /// the trace is that.
+    pub async fn call(
+        &self,
+        name: &str,
+        request: &Request,
+        fence: &Fence,
+        span: &Span,
+    ) -> Result<Answer, ServiceError> {
         let service = self.known.get(name).ok_or(ServiceError::Unknown)?;
-        let first = service.call(name, request, fence).await;
+        let first = service.call(name, request, fence, span).await;
         match (&first, service.retry) {
             (Err(error), Some((least, most))) if *error != ServiceError::BreakerOpen => {
                 events::service_retries(name, error, &request.request_id);
                 tokio::time::sleep(rand::random_range(least..=most)).await;
-                service.call(name, request, fence).await
+                service.call(name, request, fence, span).await
             }
             _ => first,
         }
@@ -137,7 +162,13 @@ impl Service {
         }
     }
 
-    async fn call(&self, name: &str, request: &Request, fence: &Fence) -> Result<Answer, ServiceError> {
+    async fn call(
+        &self,
+        name: &str,
+        request: &Request,
+        fence: &Fence,
+        span: &Span,
+    ) -> Result<Answer, ServiceError> {
         // The semaphore is never closed; a permit that can't be had would just mean no limit.
         let _slot = self.slots.acquire().await;
         fence.pass().await;
@@ -151,14 +182,22 @@ impl Service {
             return Err(ServiceError::BreakerOpen);
         };
         let begun = Instant::now();
-        let exchange = tokio::time::timeout(self.timeout, self.exchange(request));
+        let span = span.child("call", Kind::Client);
+        span.service(name);
+        let exchange = tokio::time::timeout(self.timeout, self.exchange(request, &span));
         let result = exchange.await.unwrap_or(Err(ServiceError::Timeout(self.timeout)));
+        match &result {
+            Ok(_) => span.outcome("ok"),
+            Err(error) => span.failed(error.as_str()),
+        }
+        span.end();
         self.tell_breaker(name, pass, result.is_err());
         events::service_called(name, result.as_ref().err(), begun.elapsed(), &request.request_id);
         result
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Answer, ServiceError> {
+    async fn exchange(&self, request: &Request, span: &Span) -> Result<Answer, ServiceError> {
+        let traceparent = span.traceparent();
         let mut asked = self
             .http
             .post(self.url.clone())
@@ -166,7 +205,7 @@ impl Service {
             .header(CONTENT_TYPE, "application/json")
             .header("X-Request-Id", &request.request_id)
             .header("Idempotency-Key", &request.request_id)
-            .header("traceparent", &request.traceparent)
+            .header("traceparent", traceparent.as_ref().unwrap_or(&request.traceparent))
             .body(request.body.clone());
         let signer = self.signer.as_ref();
         if let Some((time, signature)) =
