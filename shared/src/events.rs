@@ -140,13 +140,13 @@ pub fn spans_dropped() {
     metrics::count(&SPANS, &["dropped"]);
 }
 
-/// The collector stopped or began to take spans: said once per change, without its address, which can hold a password.
-pub fn collector_changed(up: bool) {
-    if up {
-        tracing::info!("the collector takes traces again");
-    } else {
-        tracing::warn!("the collector takes no traces; they are lost, and updates go on");
-    }
+/// Said when it begins, without the collector's address, which can hold a password.
+pub fn collector_takes_none(why: &str) {
+    tracing::warn!(why, "the collector takes no traces; they are lost, and updates go on");
+}
+
+pub fn collector_takes_again() {
+    tracing::info!("the collector takes traces again");
 }
 
 pub fn traces_cut_off() {

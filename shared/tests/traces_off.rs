@@ -13,7 +13,7 @@ fn spans_of_an_update(number: u64) {
     publish.outcome("confirmed");
     publish.end();
     assert!(accept.traceparent().is_none());
-    Span::waited("wait", Some(GIVEN), 1, || panic!("an id is asked for"));
+    Span::over("wait", Kind::Consumer, Some(GIVEN), 1, || panic!("an id is asked for"));
     let handle = Span::begin_own("handle", Kind::Consumer, Some(GIVEN), || panic!("an id is asked for"));
     handle.update(number);
     handle.replay(1);

@@ -1,6 +1,6 @@
 //! Traces: one of each update, from the webhook to the chat and through the service, with nothing private in it; and
 //! a collector that is not there, or hangs, delays nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -333,4 +333,24 @@ async fn what_was_spooled_is_in_the_trace_too() {
     for name in ["spool", "drain", "handle"] {
         assert_eq!(only(&spans, name).parent, accept.id, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_only_a_worker_makes_spans_the_trace_is_the_requests() {
+    let collector = FakeCollector::start().await;
+    let mut world = World::distributed().without_worker().set("CONVERSATION_SERVICE_TIMEOUT", 60).await;
+    let update = Update::text(world.user(), "hello");
+    world.conversation.answer_first([Answer::Hang]);
+    world.accept(&update).await;
+    world.set(ENDPOINT, collector.url());
+    let mut first = world.add_worker().await;
+    let asked = world.conversation.wait_for(1).await;
+    first.kill9();
+    let _second = world.add_worker().await;
+    let spans = collector.wait_for("handle", 1).await;
+    let handle = only(&spans, "handle");
+    assert_eq!((&*handle.parent, handle.trace.len()), ("", 32));
+    assert_eq!(handle.trace, handle.get("tgw.request_id").replace('-', ""));
+    // So the try of the worker that died is in it too.
+    assert_eq!(told(asked[0].header("traceparent").unwrap()).0, handle.trace);
 }

@@ -28,6 +28,7 @@ mod samples;
 mod services;
 mod settings;
 mod settle;
+mod spans;
 mod telegram;
 mod token;
 

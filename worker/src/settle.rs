@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::ages::{Aged, Ages};
 use crate::events;
 use crate::handle::outcome::{Death, Done, Outcome};
-use crate::handle::{Attempt, Handler, Spinner, request_id, request_uuid};
+use crate::handle::{Attempt, Handler, Spinner, request_id};
 use crate::incoming::Incoming;
 use crate::lanes::{LaneKey, Next, Signals, Work};
+use crate::spans;
 
 /// As often as this a panic is an attempt; then the update is poison, whatever the store knows.
 const PANICS: u32 = 5;
@@ -94,9 +95,9 @@ impl Settler {
         }
         let begun = Instant::now();
         let request_id = request_id(&update.key);
-        let span = span(update, &request_id);
+        let span = spans::handling(&update.envelope, &update.key, &request_id);
         let outcome = self.attempts(update, &request_id, &span, signals).await;
-        outcome.tell(&span);
+        spans::handled(&span, &outcome);
         let user = update.incoming.user.as_ref().map(|user| user.id);
         events::handled(&outcome, &request_id, user, begun.elapsed());
         let end = match outcome {
@@ -109,13 +110,10 @@ impl Settler {
             // Its end is recorded, as done or as dead: only the ack was missing.
             Outcome::Done(Done::Seen) => return acked(receipt).await,
             Outcome::Done(_) => End::Done,
-            Outcome::Dead(death) => {
-                let _burying = span.child("bury", Kind::Producer);
-                match self.bury(update, &death, &span, &signals.abort).await {
-                    Ok(()) => End::Dead,
-                    Err(Unburied) => return Next::Stop,
-                }
-            }
+            Outcome::Dead(death) => match self.bury(update, &death, &span, &signals.abort).await {
+                Ok(()) => End::Dead,
+                Err(Unburied) => return Next::Stop,
+            },
         };
         let _finishing = span.child("finish", Kind::Internal);
         match self.handler.store.finish(&update.key, &self.handler.worker, end).await {
@@ -157,6 +155,7 @@ impl Settler {
         span: &Span,
         abort: &CancellationToken,
     ) -> Result<(), Unburied> {
+        let _burying = span.child("bury", Kind::Producer);
         let store = &self.handler.store;
         if let Err(StoreError::Fenced) =
             store.dying(&update.key, &self.handler.worker, &death.to_bytes()).await
@@ -210,23 +209,6 @@ impl Work for Settler {
             tracing::debug!(%error, "an attempt that was broken off counts");
         }
     }
-}
-
-/// The span of one try of an update: under what the ingress did with it, whoever tries for the how many-th time; and, of a
-/// replay, under the run whose letter it was. Beside it, how long the update waited for its first turn.
-fn span(update: &Update, request_id: &str) -> Span {
-    let Update { envelope, key, .. } = update;
-    let (traceparent, own) = (envelope.traceparent.as_deref(), || request_uuid(key).as_u128());
-    let span = if envelope.replay > 0 {
-        Span::begin_again("handle", Kind::Consumer, traceparent, own)
-    } else {
-        Span::waited("wait", traceparent, envelope.received_ms, own);
-        Span::begin_own("handle", Kind::Consumer, traceparent, own)
-    };
-    span.update(envelope.update_id);
-    span.replay(envelope.replay);
-    span.request(request_id);
-    span
 }
 
 /// Runs `attempt` again after each panic. Its argument is whether the one before panicked.

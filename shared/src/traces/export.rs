@@ -8,7 +8,7 @@ use std::time::Duration;
 use opentelemetry::Context;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter as _, SpanProcessor};
 use reqwest::redirect::Policy;
 use tokio::sync::mpsc;
@@ -98,12 +98,22 @@ pub(super) async fn send(
         }
         // The exporter's own time-out leaves its last try out.
         let sent = tokio::time::timeout(EXPORT, exporter.export(batch)).await;
-        let sent = matches!(sent, Ok(Ok(())));
-        events::spans_sent(count, sent);
-        if sent != well {
-            events::collector_changed(sent);
-            well = sent;
+        let failed = sent.map_or(Some("no answer in time".to_owned()), |sent| sent.err().map(told));
+        events::spans_sent(count, failed.is_none());
+        match &failed {
+            None if !well => events::collector_takes_again(),
+            Some(why) if well => events::collector_takes_none(why),
+            _ => {}
         }
+        well = failed.is_none();
+    }
+}
+
+/// Why, in the exporter's own words, which hold neither the address nor what the collector said.
+fn told(error: OTelSdkError) -> String {
+    match error {
+        OTelSdkError::InternalFailure(why) => why,
+        other => other.to_string(),
     }
 }
 

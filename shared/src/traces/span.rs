@@ -51,7 +51,7 @@ impl Span {
         ids::with_trace_id(own(), || Self::begin(name, kind, traceparent))
     }
 
-    /// Likewise for what is done once more: it is linked to the run before, which is what `traceparent` names.
+    /// Likewise for what is done once more: linked to the run before, which is what `traceparent` names.
     pub fn begin_again(
         name: &'static str,
         kind: Kind,
@@ -74,23 +74,29 @@ impl Span {
         Self::make(builder(name, kind), || context.clone())
     }
 
-    /// A span beside this one, under the same parent: the time from `since_ms` (since the epoch) until now, which is over.
-    /// Nothing where the clocks of two machines disagree so much that it would end before it began.
-    pub fn waited(name: &'static str, traceparent: Option<&str>, since_ms: u64, own: impl FnOnce() -> u128) {
+    /// Likewise for what is over: from `since_ms` (since the epoch) until now. Nothing where the clocks of two machines
+    /// differ so much that it would end before it began.
+    pub fn over(
+        name: &'static str,
+        kind: Kind,
+        traceparent: Option<&str>,
+        since_ms: u64,
+        own: impl FnOnce() -> u128,
+    ) {
         if TRACER.get().is_none() {
             return;
         }
         let since = SystemTime::UNIX_EPOCH + Duration::from_millis(since_ms);
         if since <= SystemTime::now() {
-            let builder = builder(name, Kind::Consumer).with_start_time(since);
+            let builder = builder(name, kind).with_start_time(since);
             ids::with_trace_id(own(), || Self::make(builder, || parent(traceparent)));
         }
     }
 
-    fn make(builder: impl Into<SpanBuilder>, parent: impl FnOnce() -> Context) -> Self {
+    fn make(builder: SpanBuilder, parent: impl FnOnce() -> Context) -> Self {
         let Some(tracer) = TRACER.get() else { return Self(None) };
         let parent = parent();
-        Self(Some(parent.with_span(tracer.build_with_context(builder.into(), &parent))))
+        Self(Some(parent.with_span(tracer.build_with_context(builder, &parent))))
     }
 
     /// What names this span to somebody else, as the W3C writes it. None where traces are off.

@@ -8,6 +8,7 @@ use super::plan::Plan;
 use super::{Attempt, Handler};
 use crate::events;
 use crate::reply::Call;
+use crate::spans;
 use crate::telegram::Sent;
 
 /// How the calls of a plan went.
@@ -67,8 +68,7 @@ impl Handler {
         for at in sent as usize..plan.calls.len() {
             let span = attempt.span.child("send", Kind::Client);
             let result = self.telegram.send(&plan.calls[at], &self.going(attempt)).await;
-            result.tell(&span);
-            span.end();
+            spans::sent(span, &result);
             if let Sent::Refused(why) | Sent::ChatClosed(why) = &result {
                 events::telegram_refused(why, attempt);
             }

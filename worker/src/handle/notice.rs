@@ -7,6 +7,7 @@ use shared::traces::Kind;
 use super::outcome::{Done, Outcome};
 use super::{Attempt, Handler};
 use crate::reply::{self, Call};
+use crate::spans;
 use crate::telegram::Sent;
 
 /// The right to a notice is held at most this long beyond the window while it is being sent: a call, its
@@ -40,7 +41,7 @@ impl Handler {
             None => {
                 let span = attempt.span.child("send", Kind::Client);
                 let sent = self.telegram.send(&call, &self.going(attempt)).await;
-                sent.tell(&span);
+                spans::sent(span, &sent);
                 sent
             }
         };

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use shared::queue::Reason;
-use shared::traces::Span;
 
 use crate::routes::{Found, Target};
 use crate::telegram::Sent;
@@ -94,16 +93,6 @@ impl Death {
 }
 
 impl Outcome {
-    /// What the span of the try says of it.
-    pub fn tell(&self, span: &Span) {
-        match self {
-            Self::Done(done) => span.outcome(done.as_str()),
-            Self::Dead(death) => span.failed(death.reason.as_str()),
-            Self::Stay => span.failed("stays"),
-            Self::NotBegun => span.outcome("not_begun"),
-        }
-    }
-
     pub fn dead(reason: Reason, error: String) -> Self {
         Self::Dead(Death::new(reason, error))
     }

@@ -15,6 +15,7 @@ use crate::reply::{self, Answer, Call};
 use crate::routes::{Found, Target};
 use crate::routing::Routing;
 use crate::services::ServiceError;
+use crate::spans;
 
 const ANSWER_CALLBACK: &str = "answerCallbackQuery";
 
@@ -63,11 +64,7 @@ impl Handler {
         }
         let span = attempt.span.child("plan", Kind::Internal);
         let kept = self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), Some(beside)).await;
-        match &kept {
-            Ok(()) => span.outcome("kept"),
-            Err(StoreError::Away) => span.failed("store_away"),
-            Err(StoreError::Fenced) => span.failed("fenced"),
-        }
+        spans::kept(span, &kept);
         kept
     }
 

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::request_uuid;
 use crate::reply::Call;
+use crate::spans;
 use crate::telegram::{Going, Sent, Telegram};
 
 /// Users see a button fail after 10 to 15 s (facts T18).
@@ -87,7 +88,7 @@ impl Sign {
         let own = || request_uuid(&self.key).as_u128();
         let span = Span::begin_own("answer", Kind::Client, self.traceparent.as_deref(), own);
         let sent = self.telegram.send(&with.unwrap_or_else(empty), &going).await;
-        sent.tell(&span);
+        spans::sent(span, &sent);
         sent
     }
 }

@@ -21,6 +21,7 @@ use crate::events;
 use crate::fence::Fence;
 use crate::reply::Answer;
 use crate::routes::ServiceConfig;
+use crate::spans;
 use breaker::{Breaker, Limits, Pass};
 use http::Http;
 use signature::{SIGNATURE_HEADER, Signer, TIME_HEADER};
@@ -47,22 +48,6 @@ pub enum ServiceError {
     BreakerOpen,
     #[error("it is not set up")]
     Unknown,
-}
-
-impl ServiceError {
-    /// In one word, without what can differ from call to call.
-    fn as_str(&self) -> &'static str {
-        match self {
-            Self::Timeout(_) => "timeout",
-            Self::NoConnection => "no_connection",
-            Self::Broken => "broken",
-            Self::Status(_) => "status",
-            Self::TooLarge => "too_large",
-            Self::Nonsense(_) => "nonsense",
-            Self::BreakerOpen => "breaker_open",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
 /// One request, apart from whom it goes to.
@@ -186,11 +171,7 @@ impl Service {
         span.service(name);
         let exchange = tokio::time::timeout(self.timeout, self.exchange(request, &span));
         let result = exchange.await.unwrap_or(Err(ServiceError::Timeout(self.timeout)));
-        match &result {
-            Ok(_) => span.outcome("ok"),
-            Err(error) => span.failed(error.as_str()),
-        }
-        span.end();
+        spans::called(span, result.as_ref().err());
         self.tell_breaker(name, pass, result.is_err());
         events::service_called(name, result.as_ref().err(), begun.elapsed(), &request.request_id);
         result

@@ -9,7 +9,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use shared::settings::{Problems, Values, http_url, seconds, token, whole};
-use shared::traces::Span;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -113,20 +112,6 @@ pub enum Sent {
     WrongToken,
     /// `abort` was cancelled before the call was made, or made again; or `halt` while the chat was parked.
     Aborted,
-}
-
-impl Sent {
-    /// What the span of a call says of it. Not the method: a service can name any.
-    pub fn tell(&self, span: &Span) {
-        match self {
-            Self::Yes => span.outcome("sent"),
-            Self::Refused(_) => span.failed("refused"),
-            Self::ChatClosed(_) => span.failed("chat_closed"),
-            Self::Failed(_) => span.failed("failed"),
-            Self::WrongToken => span.failed("wrong_token"),
-            Self::Aborted => span.failed("aborted"),
-        }
-    }
 }
 
 /// What a call listens to while it is being made.
