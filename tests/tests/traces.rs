@@ -257,10 +257,11 @@ async fn what_the_sampler_leaves_out_is_not_sent(world: WorldBuilder) {
 
 async fn the_last_spans_are_sent_at_the_stop(world: WorldBuilder) {
     let collector = FakeCollector::start().await;
-    let mut world = traced(world, &collector).set("SHUTDOWN_GRACE", 10).await;
-    let user = world.user();
-    world.conversation.answer(Answer::text("ok").after(Duration::from_millis(300)));
-    world.accept(&Update::text(user, "hello")).await;
+    let world = traced(world, &collector).set("SHUTDOWN_GRACE", 12).set("CONVERSATION_SERVICE_TIMEOUT", 60);
+    let mut world = world.await;
+    // The last thing of all, later than the pages are kept for: nothing comes after it that would give the spans time.
+    world.conversation.answer(Answer::text("ok").after(Duration::from_secs(7)));
+    world.accept(&Update::text(world.user(), "hello")).await;
     world.conversation.wait_for(1).await;
     world.worker_mut().term();
     assert_eq!(world.worker_mut().wait_exit().await, 0);

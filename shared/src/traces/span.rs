@@ -215,7 +215,7 @@ mod tests {
         let named = parent(Some(given)).span().span_context().clone();
         assert_eq!(named.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
         assert!(named.is_remote() && named.is_sampled());
-        for none in [None, Some(""), Some("x"), Some(&given[1..]), Some(&given.replace(|_| true, "0"))] {
+        for none in [None, Some(""), Some("x"), Some(&given[..30]), Some(&given.replace(|_| true, "0"))] {
             assert!(!parent(none).span().span_context().is_valid(), "{none:?}");
         }
     }
