@@ -15,9 +15,11 @@ const OUTCOMES: &[&str] =
 
 metrics::catalogue! {
     pub fn begin;
-    REQUESTS: counters("tgw_ingress_requests_total", "Webhook requests, by what came of them", "outcome": OUTCOMES);
+    REQUESTS: counters("tgw_ingress_requests_total",
+        "Webhook requests, by what came of them", "outcome": OUTCOMES);
     LATE_CONFIRMS: counters("tgw_ingress_late_confirms_total", "Updates whose confirm did not come in time");
-    CONFIRM: histograms("tgw_ingress_confirm_seconds", "From an update's last byte to its being on disk, by where", "place": &["queue", "spool"]);
+    CONFIRM: histograms("tgw_ingress_confirm_seconds",
+        "From an update's last byte to its being on disk, by where", "place": &["queue", "spool"]);
 }
 
 /// An update is safe. Logged only for those who want to hear of each.

@@ -17,16 +17,20 @@ metrics::catalogue! {
     /// For whoever has a queue.
     fn begin_queue;
     PARTITIONS: gauges("tgw_partitions", "PARTITIONS, as this process was told it");
-    DEAD_LETTERS: counters("tgw_dead_letters_total", "Dead letters that were published", "reason": &Reason::WORDS);
+    DEAD_LETTERS: counters("tgw_dead_letters_total",
+        "Dead letters that were published", "reason": &Reason::WORDS);
 }
 
 metrics::catalogue! {
     /// For whoever has a queue at a broker.
     fn begin_broker;
-    BROKER_UP: gauges("tgw_broker_up", "1 while a connection to the broker stands, by its role", "role": OPEN);
-    BROKER_LOST: counters("tgw_broker_connections_lost_total", "Connections to the broker that ended", "role": OPEN);
+    BROKER_UP: gauges("tgw_broker_up",
+        "1 while a connection to the broker stands, by its role", "role": OPEN);
+    BROKER_LOST: counters("tgw_broker_connections_lost_total",
+        "Connections to the broker that ended", "role": OPEN);
     RETURNED: counters("tgw_publishes_returned_total", "Messages that no queue took");
-    PUBLISH_SILENT: counters("tgw_publish_silent_total", "Channels given up since nothing on them was confirmed");
+    PUBLISH_SILENT: counters("tgw_publish_silent_total",
+        "Channels given up since nothing on them was confirmed");
     SILENT: counters("tgw_partition_silent_total", "Times that a partition's queue did not answer");
 }
 

@@ -119,6 +119,12 @@ impl Ledger {
         book.accepted.insert(update, Accepted { chat, at: Instant::now() });
     }
 
+    /// All that are the gateway's to answer: update_id and chat, in the order of the ids.
+    #[must_use]
+    pub fn all_accepted(&self) -> Vec<(i64, i64)> {
+        self.book().accepted.iter().map(|(update, accepted)| (*update, accepted.chat)).collect()
+    }
+
     /// The webhook said something else.
     pub fn refused(&self, status: u16) {
         *self.book().refused.entry(status).or_default() += 1;

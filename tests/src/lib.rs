@@ -5,6 +5,7 @@
 //! A harness that cannot do its work has to fail the test at once, so it unwraps and panics freely.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+pub mod catalogue;
 mod chaos;
 mod client;
 mod cluster;
@@ -22,14 +23,18 @@ mod installation;
 mod ledger;
 mod letters;
 mod load;
+mod log_events;
 mod metrics;
 mod ports;
 mod process;
+mod prometheus;
+pub mod promql;
 mod proxy;
 mod rabbit;
 mod redis_server;
 mod service;
 mod simulator;
+mod snapshot;
 mod telegram;
 mod updates;
 mod wait;
@@ -50,14 +55,17 @@ pub use http::{Answer, Request};
 pub use ledger::{Fault, Ledger, Part};
 pub use letters::{Letter, dead_letters, wait_dead_letters};
 pub use load::Load;
+pub use log_events::events_in_source;
 pub use metrics::Metrics;
 pub use ports::free_port;
 pub use process::{Process, ProcessBuilder};
+pub use prometheus::{Prometheus, say_skipped};
 pub use proxy::{Direction, Proxy};
 pub use rabbit::Rabbit;
 pub use redis_server::Redis;
 pub use service::FakeService;
 pub use simulator::{Journaled, Simulator};
+pub use snapshot::{Shot, assert_shots};
 pub use telegram::{Call, FakeTelegram};
 pub use updates::{Update, now};
 pub use wait::{LONG, SHORT, pause, wait_for, wait_until};

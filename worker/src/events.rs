@@ -18,27 +18,39 @@ use crate::telegram::error::CallError;
 
 metrics::catalogue! {
     pub fn begin;
-    UPDATES: counters("tgw_updates_total", "Updates that ended, by what came of them", "outcome": &Done::WORDS_AND_DEAD);
+    UPDATES: counters("tgw_updates_total",
+        "Updates that ended, by what came of them", "outcome": &Done::WORDS_AND_DEAD);
     HANDLING: histograms("tgw_update_seconds", "From an update's turn to its outcome");
     WAITING: histograms("tgw_update_wait_seconds", "From an update's receipt to its turn in a worker");
-    LAG: long_histograms("tgw_update_lag_seconds", "From a message's date, when its user acted, to its turn in a worker");
-    SERVICE: histograms("tgw_service_seconds", "Calls of services", "service": OPEN, "outcome": &["ok", "failed"]);
-    SERVICE_RETRIES: counters("tgw_service_retries_total", "Calls of services that were made once more", "service": OPEN);
+    LAG: long_histograms("tgw_update_lag_seconds",
+        "From a message's date, when its user acted, to its turn in a worker");
+    SERVICE: histograms("tgw_service_seconds",
+        "Calls of services", "service": OPEN, "outcome": &["ok", "failed"]);
+    SERVICE_RETRIES: counters("tgw_service_retries_total",
+        "Calls of services that were made once more", "service": OPEN);
     BREAKER: gauges("tgw_service_breaker_open", "1 while a service's breaker is open", "service": OPEN);
-    TELEGRAM: histograms("tgw_telegram_seconds", "Calls of the Bot API", "outcome": &["ok", "limited", "failed", "refused"]);
+    TELEGRAM: histograms("tgw_telegram_seconds",
+        "Calls of the Bot API", "outcome": &["ok", "limited", "failed", "refused"]);
     TELEGRAM_RETRIES: counters("tgw_telegram_retries_total", "Calls of the Bot API that were made once more");
     TOKEN_WRONG: gauges("tgw_telegram_token_wrong", "1 while Telegram refuses the bot's token");
-    PARKED: counters("tgw_parks_total", "Times that Telegram had a chat, or the bot, wait", "whose": &["chat", "bot"]);
+    PARKED: counters("tgw_parks_total",
+        "Times that Telegram had a chat, or the bot, wait", "whose": &["chat", "bot"]);
     CHATS_PARKED: gauges("tgw_chats_parked", "Chats that Telegram has wait at the moment");
     PENDING: known_gauges("tgw_webhook_pending_updates", "Updates that wait at Telegram");
-    LAST_ERROR: known_gauges("tgw_webhook_last_error_timestamp_seconds", "When Telegram last failed to deliver, in Unix time; 0 where it never did");
+    LAST_ERROR: known_gauges("tgw_webhook_last_error_timestamp_seconds",
+        "When Telegram last failed to deliver, in Unix time; 0 where it never did");
     WEBHOOK_SET: known_gauges("tgw_webhook_set", "1 where Telegram has an address to post to");
-    LETTERS: known_gauges("tgw_dead_letters_waiting", "Dead letters in their queue; fewer while a command has them in hand");
+    LETTERS: known_gauges("tgw_dead_letters_waiting",
+        "Dead letters in their queue; fewer while a command has them in hand");
     PANICS: counters("tgw_panics_total", "Handlers that panicked");
     PARTITIONS: gauges("tgw_partitions_held", "Partitions that this worker has");
-    LEASES: counters("tgw_leases_total", "Partitions that this worker took, gave back and lost", "event": &["taken", "given_back", "lost"]);
-    PARTITION_UPDATES: gauges("tgw_partition_updates", "Updates of a partition that this worker has: ready in its queue, or in hand", "partition": OPEN, "state": &["ready", "in_hand"]);
-    OLDEST: gauges("tgw_update_oldest_seconds", "Age of the oldest update in this worker's hand, by its receipt; 0 where it has none");
+    LEASES: counters("tgw_leases_total",
+        "Partitions that this worker took, gave back and lost", "event": &["taken", "given_back", "lost"]);
+    PARTITION_UPDATES: gauges("tgw_partition_updates",
+        "Updates of a partition that this worker has: ready in its queue, or in hand",
+        "partition": OPEN, "state": &["ready", "in_hand"]);
+    OLDEST: gauges("tgw_update_oldest_seconds",
+        "Age of the oldest update in this worker's hand, by its receipt; 0 where it has none");
     WORKERS: gauges("tgw_workers_known", "Workers that this one knows of, with itself");
 }
 

@@ -8,14 +8,16 @@ use crate::metrics;
 
 metrics::catalogue! {
     fn begin;
-    RECORDS: gauges("tgw_spool_records", "What waits on this ingress's disk, by what it is", "what": &["updates", "letters"]);
+    RECORDS: gauges("tgw_spool_records",
+        "What waits on this ingress's disk, by what it is", "what": &["updates", "letters"]);
     BYTES: gauges("tgw_spool_bytes", "Bytes of what waits, as SPOOL_MAX_BYTES counts them");
     LIMIT: gauges("tgw_spool_limit_bytes", "SPOOL_MAX_BYTES");
     OLDEST: gauges("tgw_spool_oldest_seconds", "Age of the oldest update that waits; 0 where none does");
     PEERS: gauges("tgw_ingress_peers", "Other ingresses that are heard on the same broker");
     STORED: counters("tgw_spool_stored_total", "Records that were put on the disk");
     DRAINED: counters("tgw_spool_drained_total", "Records that went from the disk to the broker");
-    FAILED: counters("tgw_spool_failures_total", "Records that the spool could not take", "why": &["full", "disk"]);
+    FAILED: counters("tgw_spool_failures_total",
+        "Records that the spool could not take", "why": &["full", "disk"]);
 }
 
 /// How it stands: told a few times a second.
