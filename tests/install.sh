@@ -12,6 +12,17 @@ need() {
     return 1
 }
 
+# The same for a module of the distribution's own Python: need_python MODULE PACKAGE.
+need_python() {
+    local module=$1 package=$2
+    if /usr/bin/python3 -c "import $module" 2>/dev/null; then return 0; fi
+    echo "installing $package (Python's $module is missing)"
+    apt_install "$package" || true
+    if /usr/bin/python3 -c "import $module" 2>/dev/null; then return 0; fi
+    echo "cannot install $package: install it by hand so that /usr/bin/python3 can import $module" >&2
+    return 1
+}
+
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
 }

@@ -62,7 +62,10 @@ fn read(given: &str) -> Result<Vec<u8>, Failure> {
 
 fn words(it: &Explained) -> String {
     let target = match (&it.service, &it.reply) {
-        (Some(service), _) => format!("service {service}, asked as {}", it.body.unwrap_or_default()),
+        (Some(service), _) => {
+            let with = if it.album { ", with the other parts of its album" } else { "" };
+            format!("service {service}, asked as {}{with}", it.body.unwrap_or_default())
+        }
         (None, Some(reply)) => format!("reply {reply:?}"),
         (None, None) => "nobody: it is done, and counted".to_owned(),
     };

@@ -296,7 +296,7 @@ impl Drop for Process {
 }
 
 /// Beside the test executable: `target/<profile>/deps/<test>` → `target/<profile>/<name>`.
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running executable has a path");
     let profile = test.parent().and_then(Path::parent).expect("a test runs from target/<profile>/deps");
     let path = profile.join(name);

@@ -60,6 +60,19 @@ impl Simulator {
         self.post(&self.control("message"), &json!({"chat_id": chat, "text": text})).await;
     }
 
+    /// They press a button of the bot's message.
+    pub async fn press(&self, chat: i64, message: i64, data: &str) {
+        let press = json!({"chat_id": chat, "message_id": message, "data": data});
+        self.post(&self.control("press"), &press).await;
+    }
+
+    /// What a chat holds, as the control side shows it.
+    pub async fn chat(&self, chat: i64) -> Value {
+        let shown = self.client.get(self.control(&format!("chats/{chat}"))).send().await;
+        let shown = shown.expect("the simulator runs").bytes().await.unwrap_or_default();
+        serde_json::from_slice(&shown).unwrap_or_default()
+    }
+
     /// Every call to the chat gets 429 from now on, for so many seconds.
     pub async fn punish(&self, chat: i64, seconds: u64) {
         self.post(&self.control("punish"), &json!({"chat_id": chat, "seconds": seconds})).await;

@@ -58,6 +58,17 @@ impl Update {
         )
     }
 
+    /// A photo in the private chat with `user`, as a part of an album; its file is named after it.
+    #[must_use]
+    pub fn photo(user: i64, album: &str, file: &str) -> Self {
+        let mut message = message(user, "");
+        let sizes = [("small", 90), (file, 800)].map(|(id, width)| json!({"file_id": id, "width": width}));
+        message.as_object_mut().expect("an object").remove("text");
+        message["photo"] = json!(sizes);
+        message["media_group_id"] = json!(album);
+        Self::new("message", message)
+    }
+
     #[must_use]
     pub fn edited(user: i64, text: &str) -> Self {
         Self::new("edited_message", message(user, text))

@@ -110,18 +110,19 @@ pub fn turn_came(received_ms: u64, incoming: &Incoming) {
     }
 }
 
-/// An update's try has come to something.
-pub fn handled(outcome: &Outcome, request_id: &str, user: Option<i64>, took: Duration) {
+/// An update's try has come to something, or that of an album of so many parts.
+pub fn handled(outcome: &Outcome, request_id: &str, user: Option<i64>, took: Duration, parts: usize) {
     metrics::observe(&HANDLING, &[], took);
     let took_ms = took.as_millis() as u64;
+    let (count, parts) = (parts as u64, (parts > 1).then_some(parts));
     match outcome {
         Outcome::Done(done) => {
-            metrics::count(&UPDATES, &[done.as_str()]);
+            metrics::add_count(&UPDATES, &[done.as_str()], count);
             let outcome = done.as_str();
-            tracing::info!(request_id, telegram_user_id = user, outcome, took_ms, "an update is done");
+            tracing::info!(request_id, telegram_user_id = user, outcome, took_ms, parts, "an update is done");
         }
         Outcome::Dead(death) => {
-            metrics::count(&UPDATES, &["dead"]);
+            metrics::add_count(&UPDATES, &["dead"], count);
             let (reason, error, route) = (death.reason.as_str(), &death.error, &death.route);
             tracing::error!(
                 request_id,
@@ -130,6 +131,7 @@ pub fn handled(outcome: &Outcome, request_id: &str, user: Option<i64>, took: Dur
                 error,
                 route,
                 attempts = death.attempts,
+                parts,
                 "an update is dead"
             );
         }

@@ -5,7 +5,7 @@ use shared::settings::{Problems, Values};
 use shared::update::{Malformed, peek};
 
 use crate::incoming::Incoming;
-use crate::routes::{STICKY_ROUTE, Shape, Table, Target};
+use crate::routes::{Found, STICKY_ROUTE, Shape, Table, Target};
 use crate::settings::read_table;
 
 /// What becomes of an update.
@@ -20,6 +20,8 @@ pub struct Explained {
     pub service: Option<String>,
     /// Which of contract 4's bodies the service is sent.
     pub body: Option<&'static str>,
+    /// Whether it is a part of an album that is handed over as one call, by its first part's route.
+    pub album: bool,
     /// The row's own text.
     pub reply: Option<String>,
     pub action: Option<String>,
@@ -86,7 +88,9 @@ fn ask(table: &Table, update: &[u8], circumstances: Circumstances<'_>) -> Result
         (None, true) => "no row fits",
         (None, false) => "the command names another bot, or --username does not say that it is this one",
     };
+    let album = incoming.album_part().is_some() && found.as_ref().is_some_and(Found::takes_albums);
     Ok(Explained {
+        album,
         update_id: peek.update_id,
         kind: peek.kind,
         seen: seen(&incoming),
@@ -119,7 +123,8 @@ fn seen(incoming: &Incoming) -> Vec<String> {
     let membership = incoming.membership.map(|it| format!("membership: {it:?}").to_lowercase());
     let content = (incoming.kind == "message").then(|| format!("content: {}", incoming.content.name()));
     let language = incoming.language().map(|code| format!("language: {code}"));
-    [chat, command, callback.map(|data| format!("callback: {data}")), content, membership, language]
+    let album = incoming.album_part().map(|_| "a part of an album".to_owned());
+    [chat, command, callback.map(|data| format!("callback: {data}")), content, album, membership, language]
         .into_iter()
         .flatten()
         .collect()
@@ -177,6 +182,15 @@ mod tests {
         let told = of(TABLE, &message("/start@other_bot"), Some("@this_bot"));
         assert!(told.route.is_none() && told.why.contains("another bot"), "{}", told.why);
         assert!(of(TABLE, &message("/start@This_Bot"), Some("@this_bot")).route.is_some());
+    }
+
+    #[test]
+    fn it_tells_that_a_part_of_an_album_is_handed_over_with_the_others() {
+        let table = "[[routes]]\nservice = \"conversation\"\nkind = \"message\"\nalbum = true\n";
+        let photo = |group: &str| format!(r#"{{"update_id":7,"message":{{"photo":[]{group}}}}}"#);
+        let told = of(table, &photo(r#","media_group_id":"1""#), None);
+        assert!(told.album && told.seen.contains(&"a part of an album".to_owned()), "{:?}", told.seen);
+        assert!(!of(table, &photo(""), None).album);
     }
 
     #[test]

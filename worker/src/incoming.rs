@@ -4,6 +4,7 @@
 
 mod command;
 mod content;
+mod file;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,9 @@ use shared::json::{Json, Object};
 
 pub use command::Command;
 pub use content::Content;
+
+/// The kinds of update that can be a new part of an album.
+pub const ALBUM_KINDS: [&str; 3] = ["message", "channel_post", "business_message"];
 
 #[derive(Clone, Default)]
 pub struct Incoming {
@@ -177,6 +181,11 @@ impl Incoming {
     /// the table knows (contract 4).
     pub fn is_free_text(&self) -> bool {
         self.kind == "message" && self.text.is_some() && self.user.is_some() && self.chat.is_some()
+    }
+
+    /// The media group that it is a new part of: an edited part is no album's.
+    pub fn album_part(&self) -> Option<&str> {
+        self.album.as_deref().filter(|_| ALBUM_KINDS.contains(&self.kind.as_str()))
     }
 
     /// Whether the rate limit charges it, if a route takes it: what a user writes or presses, but neither

@@ -8,8 +8,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -52,8 +52,19 @@ pub trait Work: Send + Sync + 'static {
 
     fn mark(&self, job: &Self::Job) -> Self::Mark;
 
-    /// Does one.
-    fn work(&self, job: Self::Job, signals: Signals) -> impl Future<Output = Next> + Send;
+    /// For how long after it arrived a job at the head of its lane waits for another one that belongs to it; nothing
+    /// where none does.
+    fn gathers(&self, job: &Self::Job) -> Option<Duration>;
+
+    /// Takes the next job of the lane into the one at its head, or gives it back: it is to be done by itself.
+    fn join(&self, head: &mut Self::Job, next: Self::Job) -> Result<(), Self::Job>;
+
+    /// Does one. What comes back beside is what was gathered and not done: it is the lane's next job.
+    fn work(
+        &self,
+        job: Self::Job,
+        signals: Signals,
+    ) -> impl Future<Output = (Next, Option<Self::Job>)> + Send;
 
     /// A job was begun and did not end, for no fault of its own.
     fn broken_off(&self, mark: Self::Mark) -> impl Future<Output = ()> + Send;
@@ -78,16 +89,25 @@ struct Inner<W: Work> {
 struct Hand<J> {
     /// What waits for its lane. A lane that works and has nothing more to do is empty; one that does not is not here.
     waiting: HashMap<LaneKey, VecDeque<(Instant, J)>>,
-    started: HashMap<u64, Instant>,
+    /// Lanes whose head waits for what belongs to it.
+    gathering: HashMap<LaneKey, Arc<Notify>>,
+    started: HashMap<u64, Started>,
     /// The number of the next to be started.
     next: u64,
+}
+
+/// One that was started, alone or with others that belong to it.
+struct Started {
+    since: Instant,
+    jobs: usize,
 }
 
 impl<W: Work> Lanes<W> {
     /// `permits` bounds what is started at once, over all partitions.
     pub fn new(work: Arc<W>, permits: Arc<Semaphore>) -> Self {
         let (signals, kill) = Default::default();
-        let hand = Mutex::new(Hand { waiting: HashMap::new(), started: HashMap::new(), next: 0 });
+        let (waiting, gathering, started) = Default::default();
+        let hand = Mutex::new(Hand { waiting, gathering, started, next: 0 });
         let tasks = TaskTracker::new();
         Self { inner: Arc::new(Inner { work, hand, permits, tasks, signals, kill }) }
     }
@@ -96,8 +116,15 @@ impl<W: Work> Lanes<W> {
     pub fn push(&self, key: Option<LaneKey>, job: W::Job) {
         let since = Instant::now();
         if let Some(key) = key {
-            match self.inner.hand().waiting.entry(key) {
-                Entry::Occupied(mut lane) => return lane.get_mut().push_back((since, job)),
+            let mut hand = self.inner.hand();
+            match hand.waiting.entry(key) {
+                Entry::Occupied(mut lane) => {
+                    lane.get_mut().push_back((since, job));
+                    if let Some(head) = hand.gathering.get(&key) {
+                        head.notify_one();
+                    }
+                    return;
+                }
                 Entry::Vacant(lane) => lane.insert(VecDeque::new()),
             };
         }
@@ -107,14 +134,15 @@ impl<W: Work> Lanes<W> {
     /// How many are in hand, started or not.
     pub fn in_hand(&self) -> usize {
         let hand = self.inner.hand();
-        hand.started.len() + hand.waiting.values().map(VecDeque::len).sum::<usize>()
+        let started: usize = hand.started.values().map(|started| started.jobs).sum();
+        started + hand.waiting.values().map(VecDeque::len).sum::<usize>()
     }
 
     /// Since when the one has been in hand that has been longest.
     pub fn oldest(&self) -> Option<Instant> {
         let hand = self.inner.hand();
         let waiting = hand.waiting.values().filter_map(|lane| Some(lane.front()?.0));
-        waiting.chain(hand.started.values().copied()).min()
+        waiting.chain(hand.started.values().map(|started| started.since)).min()
     }
 
     /// All that is in hand comes again: what is not started is forgotten, and what is started goes on, before what
@@ -163,30 +191,71 @@ impl<W: Work> Inner<W> {
         let (mut since, mut job) = (since, first);
         loop {
             let number = self.hand().start(since);
-            let next = self.start(job).await;
+            if let Some(key) = key {
+                job = self.gather(key, number, since, job).await;
+            }
+            let (next, left) = self.start(job).await;
             self.hand().started.remove(&number);
             if next != Next::Go {
                 return;
+            }
+            if let Some(left) = left {
+                job = left;
+                continue;
             }
             let Some(next) = key.and_then(|key| self.hand().next_of(key)) else { return };
             (since, job) = next;
         }
     }
 
-    async fn start(&self, job: W::Job) -> Next {
+    /// Takes into the lane's head what comes behind it and belongs to it, until something else stands there or nothing
+    /// has come for as long as the head waits. Costs no permit.
+    async fn gather(&self, key: LaneKey, number: u64, since: Instant, mut head: W::Job) -> W::Job {
+        let mut last = since;
+        let arrived = Arc::new(Notify::new());
+        while let Some(wait) = self.work.gathers(&head) {
+            {
+                let mut hand = self.hand();
+                match hand.waiting.get_mut(&key).and_then(VecDeque::pop_front) {
+                    Some((since, next)) => match self.work.join(&mut head, next) {
+                        Ok(()) => {
+                            last = last.max(since);
+                            hand.count_one_more(number, since);
+                            continue;
+                        }
+                        Err(next) => {
+                            hand.put_first(key, since, next);
+                            break;
+                        }
+                    },
+                    None => hand.gathering.insert(key, arrived.clone()),
+                };
+            }
+            tokio::select! {
+                biased;
+                () = self.signals.halt.cancelled() => break,
+                () = arrived.notified() => {}
+                () = sleep_until(last + wait) => break,
+            }
+        }
+        self.hand().gathering.remove(&key);
+        head
+    }
+
+    async fn start(&self, job: W::Job) -> (Next, Option<W::Job>) {
         let _permit = tokio::select! {
             biased;
-            () = self.signals.halt.cancelled() => return Next::Halted,
+            () = self.signals.halt.cancelled() => return (Next::Halted, None),
             // Never closed; without a permit there would just be no bound.
             permit = self.permits.acquire() => permit,
         };
         let mark = self.work.mark(&job);
         let work = AssertUnwindSafe(self.work.work(job, self.signals.clone())).catch_unwind();
-        let next = tokio::select! {
+        let (next, left) = tokio::select! {
             biased;
-            () = self.kill.cancelled() => Next::Stop,
+            () = self.kill.cancelled() => (Next::Stop, None),
             // What panics here has not ended, and is handed out again.
-            next = work => next.unwrap_or(Next::Stop),
+            next = work => next.unwrap_or((Next::Stop, None)),
         };
         if next == Next::Stop {
             self.signals.halt.cancel();
@@ -195,7 +264,7 @@ impl<W: Work> Inner<W> {
         if matches!(next, Next::Stop | Next::PutBack) {
             self.work.broken_off(mark).await;
         }
-        next
+        (next, left)
     }
 
     fn hand(&self) -> MutexGuard<'_, Hand<W::Job>> {
@@ -206,8 +275,19 @@ impl<W: Work> Inner<W> {
 impl<J> Hand<J> {
     fn start(&mut self, since: Instant) -> u64 {
         self.next += 1;
-        self.started.insert(self.next, since);
+        self.started.insert(self.next, Started { since, jobs: 1 });
         self.next
+    }
+
+    /// After a renewal it is not there: then those that come again are what is in hand of it.
+    fn count_one_more(&mut self, number: u64, since: Instant) {
+        self.started.entry(number).or_insert(Started { since, jobs: 0 }).jobs += 1;
+    }
+
+    fn put_first(&mut self, key: LaneKey, since: Instant, job: J) {
+        if let Some(lane) = self.waiting.get_mut(&key) {
+            lane.push_front((since, job));
+        }
     }
 
     /// The lane's next job; an empty lane ceases to exist.
@@ -221,154 +301,4 @@ impl<J> Hand<J> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    /// Writes down when each job began and ended; a job takes as many ms as it says.
-    #[derive(Default)]
-    struct Diary(Mutex<Vec<(&'static str, u32)>>);
-
-    struct Job {
-        name: u32,
-        takes_ms: u64,
-        next: Next,
-    }
-
-    impl Work for Diary {
-        type Job = Job;
-        type Mark = u32;
-
-        fn mark(&self, job: &Job) -> u32 {
-            job.name
-        }
-
-        async fn broken_off(&self, name: u32) {
-            self.0.lock().unwrap().push(("broken off", name));
-        }
-
-        async fn work(&self, job: Job, signals: Signals) -> Next {
-            self.0.lock().unwrap().push(("begin", job.name));
-            tokio::select! {
-                () = signals.abort.cancelled() => return Next::Stop,
-                () = tokio::time::sleep(Duration::from_millis(job.takes_ms)) => {}
-            }
-            self.0.lock().unwrap().push(("end", job.name));
-            job.next
-        }
-    }
-
-    fn job(name: u32, takes_ms: u64) -> Job {
-        Job { name, takes_ms, next: Next::Go }
-    }
-
-    fn lanes(permits: usize) -> (Arc<Diary>, Lanes<Diary>) {
-        let diary = Arc::new(Diary::default());
-        (diary.clone(), Lanes::new(diary, Arc::new(Semaphore::new(permits))))
-    }
-
-    const CHAT: Option<LaneKey> = Some(LaneKey::Chat(1));
-
-    #[tokio::test(start_paused = true)]
-    async fn a_chats_jobs_run_one_at_a_time_in_their_order() {
-        let (diary, lanes) = lanes(10);
-        (0..5).for_each(|name| lanes.push(CHAT, job(name, 50 - u64::from(name) * 10)));
-        lanes.idle().await;
-        let expected: Vec<_> = (0..5).flat_map(|name| [("begin", name), ("end", name)]).collect();
-        assert_eq!(*diary.0.lock().unwrap(), expected);
-        assert!(lanes.inner.hand().waiting.is_empty(), "an idle lane costs something");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_chat_holds_no_other() {
-        let (diary, lanes) = lanes(10);
-        lanes.push(CHAT, job(1, 10_000));
-        lanes.push(Some(LaneKey::Chat(2)), job(2, 1));
-        lanes.push(Some(LaneKey::Query(1)), job(3, 2));
-        lanes.push(None, job(4, 3));
-        lanes.idle().await;
-        let ends: Vec<_> =
-            diary.0.lock().unwrap().iter().filter(|(what, _)| *what == "end").map(|(_, n)| *n).collect();
-        assert_eq!(ends, [2, 3, 4, 1]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_run_at_once_than_there_are_permits() {
-        let (diary, lanes) = lanes(2);
-        (0..6).for_each(|name| lanes.push(Some(LaneKey::Chat(i64::from(name))), job(name, 10)));
-        lanes.idle().await;
-        let (mut now, mut most) = (0, 0);
-        for (what, _) in diary.0.lock().unwrap().iter() {
-            now += if *what == "begin" { 1 } else { -1 };
-            most = most.max(now);
-        }
-        assert_eq!(most, 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_behind_a_job_that_stopped_does_not_overtake_it() {
-        let (diary, lanes) = lanes(10);
-        lanes.push(CHAT, Job { next: Next::Stop, ..job(1, 5) });
-        lanes.push(CHAT, job(2, 5));
-        lanes.push(Some(LaneKey::Chat(2)), job(3, 50));
-        lanes.aborted().await;
-        lanes.idle().await;
-        let diary = diary.0.lock().unwrap();
-        assert!(!diary.contains(&("begin", 2)) && !diary.contains(&("end", 3)), "{diary:?}");
-        assert!(diary.contains(&("broken off", 1)) && diary.contains(&("broken off", 3)), "{diary:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_job_that_is_put_back_takes_no_other_with_it() {
-        let (diary, lanes) = lanes(10);
-        lanes.push(CHAT, Job { next: Next::PutBack, ..job(1, 5) });
-        lanes.push(CHAT, job(2, 5));
-        lanes.push(Some(LaneKey::Chat(2)), job(3, 50));
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        lanes.halt();
-        lanes.idle().await;
-        let diary = diary.0.lock().unwrap();
-        assert!(!diary.contains(&("begin", 2)), "{diary:?}");
-        assert!(!diary.contains(&("broken off", 3)), "{diary:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn after_a_halt_what_runs_may_end_and_nothing_starts() {
-        let (diary, lanes) = lanes(10);
-        lanes.push(CHAT, job(1, 50));
-        lanes.push(CHAT, job(2, 50));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        lanes.halt();
-        lanes.idle().await;
-        assert_eq!(*diary.0.lock().unwrap(), [("begin", 1), ("end", 1)]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn after_a_renewal_what_runs_ends_before_what_comes_again() {
-        let (diary, lanes) = lanes(10);
-        (1..=3).for_each(|name| lanes.push(CHAT, job(name, 50)));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        assert_eq!(lanes.in_hand(), 3);
-        lanes.renew();
-        assert_eq!((lanes.in_hand(), lanes.oldest()), (0, None));
-        (1..=3).for_each(|name| lanes.push(CHAT, job(name * 10, 50)));
-        lanes.idle().await;
-        let expected = [1, 10, 20, 30].iter().flat_map(|name| [("begin", *name), ("end", *name)]);
-        assert_eq!(*diary.0.lock().unwrap(), expected.collect::<Vec<_>>());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_oldest_in_hand_is_known_started_or_not() {
-        let (_, lanes) = lanes(1);
-        let begun = Instant::now();
-        lanes.push(CHAT, job(1, 50));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        lanes.push(CHAT, job(2, 50));
-        assert_eq!(lanes.oldest(), Some(begun));
-        tokio::time::sleep(Duration::from_millis(40)).await;
-        assert_eq!(lanes.oldest(), Some(begun + Duration::from_millis(20)));
-        lanes.idle().await;
-        assert_eq!((lanes.in_hand(), lanes.oldest()), (0, None));
-    }
-}
+mod tests;

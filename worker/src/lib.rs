@@ -17,6 +17,7 @@ mod fence;
 pub mod fuzzing;
 mod handle;
 mod incoming;
+mod job;
 mod lanes;
 mod outlook;
 mod recent;

@@ -1,26 +1,30 @@
 //! From an outcome to the ack: the only file that acks. First what was decided is made durable, then the
-//! update is acked (invariant I2); where neither can be had, it stays in the queue.
+//! update is acked (invariant I2); where neither can be had, it stays in the queue. An album is one handling: its parts
+//! end together, and what was not handled with them is the lane's next.
 
-use std::panic::AssertUnwindSafe;
+mod letter;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
-use shared::clock;
 use shared::queue::{Delivery, Envelope, Letter, Publisher, Reason, Receipt};
 use shared::retry::Backoff;
 use shared::store::{End, StoreError, UpdateKey};
 use shared::traces::{Kind, Span};
 use tokio_util::sync::CancellationToken;
 
-use crate::ages::{Aged, Ages};
+use crate::ages::Ages;
 use crate::events;
 use crate::handle::outcome::{Death, Done, Outcome};
-use crate::handle::{Attempt, Handler, Spinner, request_id};
+use crate::handle::{Attempt, Handled, Handler, Spinner, request_id};
 use crate::incoming::Incoming;
+use crate::job::{Group, Hand, Job, NEXT_PART, Part, Update};
 use crate::lanes::{LaneKey, Next, Signals, Work};
+use crate::routing::Routing;
 use crate::spans;
+use letter::letters;
 
 /// As often as this a panic is an attempt; then the update is poison, whatever the store knows.
 const PANICS: u32 = 5;
@@ -32,32 +36,6 @@ pub struct Settler {
     pub ages: Ages,
 }
 
-/// One delivery, ready to be handled.
-pub struct Job {
-    content: Result<Update, Bytes>,
-    receipt: Receipt,
-}
-
-/// How a partition is in hand.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Hand {
-    /// The store was away when it was taken.
-    pub without_store: bool,
-    /// One update of it at a time.
-    pub by_itself: bool,
-}
-
-struct Update {
-    envelope: Envelope,
-    incoming: Incoming,
-    key: UpdateKey,
-    returns: u32,
-    hand: Hand,
-    came_back: bool,
-    spinner: Option<Spinner>,
-    _age: Aged,
-}
-
 impl Settler {
     /// Reads a delivery that has just arrived: from here on a callback's loading sign has its clock.
     pub fn job(&self, delivery: Delivery, hand: Hand) -> (Option<LaneKey>, Job) {
@@ -65,20 +43,14 @@ impl Settler {
         let came_back = redelivered && !hand.without_store;
         let envelope = match content {
             Ok(envelope) => envelope,
-            Err(body) => return (None, Job { content: Err(body), receipt }),
+            Err(body) => return (None, Job::NoUpdate(body, receipt)),
         };
         let incoming = Incoming::from_bytes(envelope.body.clone());
         let key = self.handler.key(&envelope, &incoming);
-        let lane = Some(lane(&envelope));
         let spinner = self.spinner(&envelope, &incoming, &key);
-        let age = self.ages.add(envelope.received_ms);
-        (
-            lane,
-            Job {
-                content: Ok(Update { envelope, incoming, key, returns, hand, came_back, spinner, _age: age }),
-                receipt,
-            },
-        )
+        let _age = self.ages.add(envelope.received_ms);
+        let update = Update { envelope, incoming, key, returns, hand, came_back, spinner, _age };
+        (Some(update.lane()), Job::Updates(Group::of(Part { update, receipt })))
     }
 
     /// A replay answers no callback by itself (contract 8).
@@ -89,17 +61,43 @@ impl Settler {
         Some(Spinner::start(callback.id.clone(), key.clone(), store, telegram, traceparent))
     }
 
-    async fn settle(&self, update: &Update, receipt: Receipt, signals: &Signals) -> Next {
-        if update.envelope.replay == 0 {
-            events::turn_came(update.envelope.received_ms, &update.incoming);
+    /// What comes back beside is what is to be handled after it.
+    async fn settle(&self, group: Group, signals: &Signals) -> (Next, Option<Group>) {
+        let Group { head: Part { update: head, receipt }, others } = group;
+        let routing = self.handler.routing.borrow().clone();
+        // The table may have been read again since they were gathered.
+        let asks = self.handler.asks_for_album(&routing, &head.incoming, &head.key);
+        let (others, mut left) = if asks { (others, Vec::new()) } else { (Vec::new(), others) };
+        for update in std::iter::once(&head).chain(others.iter().map(|part| &part.update)) {
+            if update.envelope.replay == 0 {
+                events::turn_came(update.envelope.received_ms, &update.incoming);
+            }
         }
         let begun = Instant::now();
-        let request_id = request_id(&update.key);
-        let span = spans::handling(&update.envelope, &update.key, &request_id);
-        let outcome = self.attempts(update, &request_id, &span, signals).await;
+        let request_id = request_id(&head.key);
+        let span = spans::handling(&head.envelope, &head.key, &request_id);
+        let Handled { outcome, with } =
+            self.attempts(&head, &others, &routing, &request_id, &span, signals).await;
         spans::handled(&span, &outcome);
-        let user = update.incoming.user.as_ref().map(|user| user.id);
-        events::handled(&outcome, &request_id, user, begun.elapsed());
+        let (others, apart): (Vec<Part>, _) =
+            others.into_iter().partition(|part| with.contains(&part.update.id()));
+        left.splice(0..0, apart);
+        let user = head.incoming.user.as_ref().map(|user| user.id);
+        events::handled(&outcome, &request_id, user, begun.elapsed(), 1 + others.len());
+        let next = self.conclude(&head, receipt, others, outcome, &span, signals).await;
+        (next, Group::of_all(left))
+    }
+
+    /// Makes the outcome durable, and acks what it is the outcome of.
+    async fn conclude(
+        &self,
+        head: &Update,
+        receipt: Receipt,
+        others: Vec<Part>,
+        outcome: Outcome,
+        span: &Span,
+        signals: &Signals,
+    ) -> Next {
         let end = match outcome {
             // Told to come to an end, it need not take the others with it.
             Outcome::Stay if signals.halt.is_cancelled() && !signals.abort.is_cancelled() => {
@@ -110,59 +108,92 @@ impl Settler {
             // Its end is recorded, as done or as dead: only the ack was missing.
             Outcome::Done(Done::Seen) => return acked(receipt).await,
             Outcome::Done(_) => End::Done,
-            Outcome::Dead(death) => match self.bury(update, &death, &span, &signals.abort).await {
+            Outcome::Dead(death) => match self.bury(head, &others, &death, span, &signals.abort).await {
                 Ok(()) => End::Dead,
                 Err(Unburied) => return Next::Stop,
             },
         };
         let _finishing = span.child("finish", Kind::Internal);
-        match self.handler.store.finish(&update.key, &self.handler.worker, end).await {
+        let parts: Vec<u64> = others.iter().map(|part| part.update.id()).collect();
+        match self.handler.store.finish(&head.key, &self.handler.worker, end, &parts).await {
             Ok(()) | Err(StoreError::Away) => {}
             Err(StoreError::Fenced) => return Next::Stop,
         }
-        self.handler.recent.insert(&update.key);
+        self.handler.recent.insert(&head.key);
+        for part in &others {
+            self.handler.recent.insert(&part.update.key);
+        }
+        // The first part last: what a crash leaves of the album is asked for under the same key, also where no store
+        // remembers that it has ended.
+        for part in others {
+            let next = acked(part.receipt).await;
+            if next != Next::Go {
+                return next;
+            }
+        }
         acked(receipt).await
     }
 
     /// Handles an update until it is handled without a panic, or has panicked once too often (invariant I7).
-    async fn attempts(&self, update: &Update, request_id: &str, span: &Span, signals: &Signals) -> Outcome {
-        contain(|after_panic| {
+    async fn attempts(
+        &self,
+        head: &Update,
+        others: &[Part],
+        routing: &Routing,
+        request_id: &str,
+        span: &Span,
+        signals: &Signals,
+    ) -> Handled {
+        let album: Vec<&Incoming> = others.iter().map(|part| &part.update.incoming).collect();
+        let handled = contain(|after_panic| {
             let attempt = Attempt {
-                envelope: &update.envelope,
-                incoming: &update.incoming,
-                key: update.key.clone(),
+                envelope: &head.envelope,
+                incoming: &head.incoming,
+                album: &album,
+                routing,
+                key: head.key.clone(),
                 request_id: request_id.to_owned(),
-                returns: update.returns,
-                came_back: update.came_back,
-                by_itself: update.hand.by_itself,
+                returns: head.returns,
+                came_back: head.came_back || others.iter().any(|part| part.update.came_back),
+                by_itself: head.hand.by_itself,
                 after_panic,
                 halt: &signals.halt,
                 abort: &signals.abort,
-                spinner: update.spinner.as_ref(),
+                spinner: head.spinner.as_ref(),
                 span,
             };
-            async move { self.handler.handle(&attempt).await }
+            async move { self.handler.handle(attempt).await }
+        });
+        handled.await.unwrap_or_else(|| {
+            let error = format!("its handler panicked {PANICS} times");
+            let death = Death { attempts: PANICS, ..Death::new(Reason::Poison, error) };
+            Handled {
+                outcome: Outcome::Dead(death),
+                with: others.iter().map(|part| part.update.id()).collect(),
+            }
         })
-        .await
     }
 
-    /// `dying`, the letter confirmed, and only then the end: found dying again, it is buried again and
+    /// `dying`, the letters confirmed, and only then the end: found dying again, it is buried again and
     /// never handled.
     async fn bury(
         &self,
-        update: &Update,
+        head: &Update,
+        others: &[Part],
         death: &Death,
         span: &Span,
         abort: &CancellationToken,
     ) -> Result<(), Unburied> {
         let _burying = span.child("bury", Kind::Producer);
         let store = &self.handler.store;
-        if let Err(StoreError::Fenced) =
-            store.dying(&update.key, &self.handler.worker, &death.to_bytes()).await
+        if let Err(StoreError::Fenced) = store.dying(&head.key, &self.handler.worker, &death.to_bytes()).await
         {
             return Err(Unburied);
         }
-        self.publish(&letter(update, death, span), abort).await
+        for letter in letters(head, others, death, span) {
+            self.publish(&letter, abort).await?;
+        }
+        Ok(())
     }
 
     /// Until it is confirmed, or the partition is lost: the update stays in hand meanwhile.
@@ -186,17 +217,41 @@ impl Work for Settler {
     type Mark = Option<UpdateKey>;
 
     fn mark(&self, job: &Job) -> Option<UpdateKey> {
-        job.content.as_ref().ok().map(|update| update.key.clone())
+        match job {
+            Job::Updates(group) => Some(group.head.update.key.clone()),
+            Job::NoUpdate(..) => None,
+        }
     }
 
-    async fn work(&self, job: Job, signals: Signals) -> Next {
-        match job.content {
-            Ok(update) => self.settle(&update, job.receipt, &signals).await,
-            Err(body) => {
+    fn gathers(&self, job: &Job) -> Option<Duration> {
+        let Job::Updates(group) = job else { return None };
+        let Update { incoming, key, .. } = &group.head.update;
+        let asks = || self.handler.asks_for_album(&self.handler.routing.borrow().clone(), incoming, key);
+        // What panics here panics again where it is counted (invariant I7).
+        let asks = || catch_unwind(AssertUnwindSafe(asks)).unwrap_or(false);
+        (incoming.album_part().is_some() && !group.is_full() && asks()).then_some(NEXT_PART)
+    }
+
+    fn join(&self, head: &mut Job, next: Job) -> Result<(), Job> {
+        match (head, next) {
+            (Job::Updates(group), Job::Updates(Group { head: part, others })) if others.is_empty() => {
+                group.join(part).map_err(|part| Job::Updates(Group::of(part)))
+            }
+            (_, next) => Err(next),
+        }
+    }
+
+    async fn work(&self, job: Job, signals: Signals) -> (Next, Option<Job>) {
+        match job {
+            Job::Updates(group) => {
+                let (next, left) = self.settle(group, &signals).await;
+                (next, left.map(Job::Updates))
+            }
+            Job::NoUpdate(body, receipt) => {
                 let error = "a message in the queue is no update".to_owned();
                 match self.publish(&Letter::malformed(error, None, None, body), &signals.abort).await {
-                    Ok(()) => acked(job.receipt).await,
-                    Err(Unburied) => Next::Stop,
+                    Ok(()) => (acked(receipt).await, None),
+                    Err(Unburied) => (Next::Stop, None),
                 }
             }
         }
@@ -211,26 +266,19 @@ impl Work for Settler {
     }
 }
 
-/// Runs `attempt` again after each panic. Its argument is whether the one before panicked.
-async fn contain<F>(attempt: impl Fn(bool) -> F) -> Outcome
+/// Runs `attempt` again after each panic; nothing comes of what panics every time. Its argument is whether the one
+/// before panicked.
+async fn contain<T, F>(attempt: impl Fn(bool) -> F) -> Option<T>
 where
-    F: Future<Output = Outcome>,
+    F: Future<Output = T>,
 {
     for panics in 0..PANICS {
         match AssertUnwindSafe(attempt(panics > 0)).catch_unwind().await {
-            Ok(outcome) => return outcome,
+            Ok(outcome) => return Some(outcome),
             Err(_) => events::panicked(panics + 1),
         }
     }
-    let error = format!("its handler panicked {PANICS} times");
-    Outcome::Dead(Death { attempts: PANICS, ..Death::new(Reason::Poison, error) })
-}
-
-/// The lane of an update: its chat's, else its user's; that of its queries where it is one.
-fn lane(envelope: &Envelope) -> LaneKey {
-    let query = matches!(envelope.kind.as_str(), "inline_query" | "pre_checkout_query" | "shipping_query");
-    let key = envelope.lane.map(if query { LaneKey::Query } else { LaneKey::Chat });
-    key.unwrap_or(LaneKey::Own(envelope.update_id))
+    None
 }
 
 async fn acked(receipt: Receipt) -> Next {
@@ -241,33 +289,6 @@ async fn acked(receipt: Receipt) -> Next {
             events::ack_failed(&error);
             Next::Stop
         }
-    }
-}
-
-fn letter(update: &Update, death: &Death, span: &Span) -> Letter {
-    let Update { envelope, incoming, key, .. } = update;
-    let now = clock::now_ms();
-    Letter {
-        reason: death.reason,
-        error: death.error.clone(),
-        update_id: Some(envelope.update_id),
-        bot: Some(key.bot),
-        kind: envelope.kind.clone(),
-        lane: envelope.lane,
-        chat_id: incoming.chat.map(|chat| chat.id),
-        user_id: incoming.user.as_ref().map(|user| user.id),
-        route: death.route.clone(),
-        service: death.service.clone(),
-        attempts: death.attempts,
-        received_ms: envelope.received_ms,
-        first_failed_ms: envelope.replayed.as_ref().map_or(now, |replayed| replayed.first_failed_ms),
-        last_failed_ms: now,
-        replays: envelope.replay,
-        replayed: envelope.replayed.clone(),
-        // A replay hangs under the run that died.
-        traceparent: span.traceparent().or_else(|| envelope.traceparent.clone()),
-        body: envelope.body.clone(),
-        rest: death.rest.as_ref().map(|rest| Bytes::from(rest.0.clone())),
     }
 }
 
@@ -288,13 +309,18 @@ mod tests {
                 Outcome::Done(Done::Answered)
             }
         });
-        assert_eq!(outcome.await, Outcome::Done(Done::Answered));
+        assert_eq!(outcome.await, Some(Outcome::Done(Done::Answered)));
         assert_eq!(tries.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test]
-    async fn an_update_that_panics_five_times_is_poison() {
-        let outcome = contain(|_| async { panic!("on cue") }).await;
-        assert!(matches!(outcome, Outcome::Dead(Death { reason: Reason::Poison, .. })), "{outcome:?}");
+    async fn an_update_that_panics_five_times_is_given_up() {
+        let tries = AtomicU32::new(0);
+        let outcome = contain(|_| async {
+            tries.fetch_add(1, Ordering::Relaxed);
+            panic!("on cue")
+        });
+        assert_eq!(outcome.await, None::<Outcome>);
+        assert_eq!(tries.load(Ordering::Relaxed), PANICS);
     }
 }

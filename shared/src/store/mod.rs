@@ -48,6 +48,9 @@ pub struct Begin<'a> {
     pub suspect: bool,
     /// A panic in this process counts as an attempt even though the claim is still this worker's.
     pub after_panic: bool,
+    /// The update_ids of the other parts of its album, of the same owner and replay, that are to be handled with
+    /// it; none where it is handled by itself.
+    pub album: Option<&'a [u64]>,
 }
 
 /// One update's charge on its user's bucket.
@@ -93,6 +96,9 @@ pub struct Run {
     pub dying: Option<Bytes>,
     /// Telegram wants nothing of it before then, ms since the epoch; 0 where it never said so.
     pub parked_until_ms: u64,
+    /// Of an album, the other parts that the first attempt had beside it. A service may have answered for these, and
+    /// remember it under the update's key, so a part that came later is none of them.
+    pub album: Vec<u64>,
 }
 
 /// How an update ended.
@@ -128,6 +134,13 @@ macro_rules! both {
     };
 }
 
+impl UpdateKey {
+    /// The key of another part of the same album.
+    fn of_part(&self, update_id: u64) -> Self {
+        Self { update_id, ..self.clone() }
+    }
+}
+
 impl Store {
     /// Counts an attempt, claims the update, and tells what is known of it and of its user: one round trip.
     ///
@@ -137,7 +150,8 @@ impl Store {
         both!(self, store => store.begin(begin))
     }
 
-    /// Keeps the answer until it is sent, and with it, in one write, what the service said of its user.
+    /// Keeps the answer until it is sent, and with it, in one write, what the service said of its user, and that the
+    /// other parts of its album have ended.
     pub async fn plan(
         &self,
         key: &UpdateKey,
@@ -180,9 +194,16 @@ impl Store {
         both!(self, store => store.dying(key, worker, why))
     }
 
-    /// The update has ended: all that was kept of it is forgotten but this.
-    pub async fn finish(&self, key: &UpdateKey, worker: &str, end: End) -> Result<(), StoreError> {
-        both!(self, store => store.finish(key, worker, end))
+    /// The update has ended, and so have the other parts of its album, where they have not before: all that was kept
+    /// of them is forgotten but this.
+    pub async fn finish(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        end: End,
+        album: &[u64],
+    ) -> Result<(), StoreError> {
+        both!(self, store => store.finish(key, worker, end, album))
     }
 
     /// Handling was broken off for no fault of the update (a hand-over, a lost connection): the attempt
@@ -213,11 +234,13 @@ impl Store {
     }
 }
 
-/// What a service said of its user beside the messages.
+/// What is written beside a plan: what a service said of its user, and what else it has answered.
 #[derive(Clone, Debug, Default)]
 pub struct Beside<'a> {
     pub session: Option<Session<'a>>,
     pub sticky: Option<Sticky<'a>>,
+    /// The other parts of the update's album that the plan answers too: with it they have ended, as done.
+    pub album: &'a [u64],
 }
 
 /// Where the free texts of the update's user in one chat go from now on. It lies under the update's owner, so

@@ -82,7 +82,7 @@ async fn the_store_survives_its_process() {
     let store = Store::open(&database);
     store.begin(&of(&keys[0], "w1")).await.unwrap();
     store.begin(&of(&keys[1], "w1")).await.unwrap();
-    store.finish(&keys[1], "w1", End::Done).await.unwrap();
+    store.finish(&keys[1], "w1", End::Done, &[]).await.unwrap();
     database.close().await;
     let database = Database::open(folder.path(), FILE).unwrap();
     let store = Store::open(&database);

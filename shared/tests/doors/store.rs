@@ -28,6 +28,8 @@ crate::over_both!(Stored, redis:
     what_only_a_sticky_service_takes_is_charged_only_then,
     a_callback_is_answered_once,
     a_notice_is_sent_once_in_its_time,
+    an_albums_parts_are_those_of_its_first_attempt,
+    an_albums_parts_end_with_its_plan_and_with_its_end,
 );
 
 pub fn key(stored: &Stored, update_id: u64, owner: i64) -> UpdateKey {
@@ -45,6 +47,7 @@ pub fn of<'a>(key: &'a UpdateKey, worker: &'a str) -> Begin<'a> {
         sticky_in: None,
         suspect: true,
         after_panic: false,
+        album: None,
     }
 }
 
@@ -56,12 +59,12 @@ pub async fn run(stored: &Stored, begin: &Begin<'_>) -> Run {
 }
 
 fn said(session: Session<'_>) -> Beside<'_> {
-    Beside { session: Some(session), sticky: None }
+    Beside { session: Some(session), ..Beside::default() }
 }
 
 /// This user's free texts in chat 5 go to that service for a minute.
 fn to(service: &str) -> Beside<'_> {
-    Beside { session: None, sticky: Some(Sticky { chat: 5, to: Some(service), seconds: 60 }) }
+    Beside { sticky: Some(Sticky { chat: 5, to: Some(service), seconds: 60 }), ..Beside::default() }
 }
 
 fn is_fenced(outcome: Result<(), StoreError>) -> bool {
@@ -123,7 +126,7 @@ async fn a_worker_that_lost_an_update_is_fenced(stored: Stored) {
     assert!(is_fenced(store.plan(&key, "w1", &old, Some(&beside)).await));
     assert!(is_fenced(store.sent(&key, "w1", 9).await));
     assert!(is_fenced(store.dying(&key, "w1", &old).await));
-    assert!(is_fenced(store.finish(&key, "w1", End::Dead).await));
+    assert!(is_fenced(store.finish(&key, "w1", End::Dead, &[]).await));
     assert!(is_fenced(store.release(&key, "w1").await));
     store.plan(&key, "w2", &new, None).await.unwrap();
     store.sent(&key, "w2", 1).await.unwrap();
@@ -137,7 +140,7 @@ async fn a_worker_whose_update_another_ended_is_fenced(stored: Stored) {
     let (store, key, words) = (&stored.store, key(&stored, 1, 5), Bytes::from_static(b"late"));
     run(&stored, &of(&key, "w1")).await;
     run(&stored, &of(&key, "w2")).await;
-    store.finish(&key, "w2", End::Done).await.unwrap();
+    store.finish(&key, "w2", End::Done, &[]).await.unwrap();
     assert!(is_fenced(store.plan(&key, "w1", &words, None).await));
     assert!(is_fenced(store.sent(&key, "w1", 1).await));
     assert!(is_fenced(store.dying(&key, "w1", &words).await));
@@ -149,7 +152,7 @@ async fn a_claim_that_is_not_there_fences_nobody(stored: Stored) {
     store.plan(&all[0], "w1", &words, None).await.unwrap();
     store.sent(&all[1], "w1", 1).await.unwrap();
     store.dying(&all[2], "w1", &words).await.unwrap();
-    store.finish(&all[3], "w1", End::Done).await.unwrap();
+    store.finish(&all[3], "w1", End::Done, &[]).await.unwrap();
     store.release(&all[4], "w1").await.unwrap();
     assert_eq!(run(&stored, &of(&all[0], "w1")).await.plan, Some(words));
     assert_eq!(stored.store.begin(&of(&all[3], "w2")).await.unwrap(), Begun::Ended);
@@ -206,8 +209,8 @@ async fn an_ended_update_is_told_and_forgotten(stored: Stored) {
         let (store, key) = (&stored.store, key(&stored, update_id, 5));
         run(&stored, &of(&key, "w1")).await;
         store.plan(&key, "w1", &Bytes::from_static(b"plan"), None).await.unwrap();
-        store.finish(&key, "w1", end).await.unwrap();
-        store.finish(&key, "w1", end).await.unwrap();
+        store.finish(&key, "w1", end, &[]).await.unwrap();
+        store.finish(&key, "w1", end, &[]).await.unwrap();
         store.release(&key, "w1").await.unwrap();
         for (worker, suspect) in [("w1", true), ("w1", false), ("w2", true), ("w2", false)] {
             let begin = Begin { suspect, ..of(&key, worker) };
@@ -219,7 +222,7 @@ async fn an_ended_update_is_told_and_forgotten(stored: Stored) {
 async fn a_replay_is_a_run_of_its_own(stored: Stored) {
     let first = key(&stored, 1, 5);
     run(&stored, &of(&first, "w1")).await;
-    stored.store.finish(&first, "w1", End::Dead).await.unwrap();
+    stored.store.finish(&first, "w1", End::Dead, &[]).await.unwrap();
     let replay = UpdateKey { replay: 1, ..first.clone() };
     assert_eq!(run(&stored, &of(&replay, "w2")).await.attempts, 1);
     assert_eq!(stored.store.begin(&of(&first, "w2")).await.unwrap(), Begun::Ended);
@@ -278,7 +281,7 @@ async fn a_sticky_service_ends_by_its_time_and_by_being_told(stored: Stored) {
     let store = &stored.store;
     let update = |update_id| key(&stored, update_id, 7);
     let short = Sticky { chat: 5, to: Some("quiz"), seconds: 2 };
-    let short = Beside { session: None, sticky: Some(short) };
+    let short = Beside { sticky: Some(short), ..Beside::default() };
     store.plan(&update(1), "w1", &Bytes::new(), Some(&short)).await.unwrap();
     assert_eq!(sticky(&stored, 2, 7, 5).await.as_deref(), Some("quiz"));
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -288,7 +291,7 @@ async fn a_sticky_service_ends_by_its_time_and_by_being_told(stored: Stored) {
     store.plan(&update(5), "w1", &Bytes::new(), Some(&to("quiz"))).await.unwrap();
     store.plan(&update(6), "w1", &Bytes::new(), Some(&to("poll"))).await.unwrap();
     assert_eq!(sticky(&stored, 7, 7, 5).await.as_deref(), Some("poll"), "the last one counts");
-    let end = Beside { session: None, sticky: Some(Sticky { chat: 5, to: None, seconds: 1 }) };
+    let end = Beside { sticky: Some(Sticky { chat: 5, to: None, seconds: 1 }), ..Beside::default() };
     store.plan(&update(8), "w1", &Bytes::new(), Some(&end)).await.unwrap();
     assert_eq!(sticky(&stored, 9, 7, 5).await, None);
 }
@@ -323,7 +326,7 @@ async fn a_callback_is_answered_once(stored: Stored) {
     assert_eq!(begun.attempts, 1, "answering is no attempt");
     assert!(!store.answer_once(&key).await.unwrap());
     run(&stored, &of(&other, "w1")).await;
-    store.finish(&other, "w1", End::Done).await.unwrap();
+    store.finish(&other, "w1", End::Done, &[]).await.unwrap();
     assert!(!store.answer_once(&other).await.unwrap(), "it has ended");
 }
 
@@ -342,4 +345,48 @@ async fn a_notice_is_sent_once_in_its_time(stored: Stored) {
     assert!(sent.elapsed() >= Duration::from_millis(299), "{:?}", sent.elapsed());
     store.notice_sent(&key, 60_000).await.unwrap();
     assert!(!store.notice_begin(&key, 1).await.unwrap());
+}
+
+async fn an_albums_parts_are_those_of_its_first_attempt(stored: Stored) {
+    let parts = |update_id, worker: &'static str, album: &'static [u64]| {
+        let (key, stored) = (key(&stored, update_id, 5), &stored);
+        async move { run(stored, &Begin { album: Some(album), ..of(&key, worker) }).await.album }
+    };
+    assert_eq!(parts(1, "w1", &[2, 3]).await, [2, 3]);
+    assert_eq!(parts(1, "w2", &[2, 3, 4]).await, [2, 3], "one that came later is none of them");
+    // Whatever broke the attempt off, the service may have been asked.
+    stored.store.release(&key(&stored, 1, 5), "w2").await.unwrap();
+    assert_eq!(parts(1, "w2", &[2, 3, 4]).await, [2, 3]);
+    assert_eq!(parts(10, "w1", &[]).await, [0_u64; 0]);
+    assert_eq!(parts(10, "w2", &[11]).await, [0_u64; 0]);
+    // One that was handled by itself, before the table asked for albums.
+    let alone = key(&stored, 20, 5);
+    assert_eq!(run(&stored, &of(&alone, "w1")).await.album, [0_u64; 0]);
+    assert_eq!(parts(20, "w2", &[21]).await, [0_u64; 0]);
+}
+
+async fn an_albums_parts_end_with_its_plan_and_with_its_end(stored: Stored) {
+    let (store, key) = (&stored.store, |update_id| key(&stored, update_id, 5));
+    let ended = |update_id| async move {
+        let key = UpdateKey { bot: stored.bot, update_id, replay: 0, owner: 5 };
+        matches!(store.begin(&of(&key, "w3")).await.unwrap(), Begun::Ended)
+    };
+    run(&stored, &Begin { album: Some(&[2, 3]), ..of(&key(1), "w1") }).await;
+    run(&stored, &of(&key(1), "w2")).await;
+    let beside = Beside { album: &[2, 3], ..Beside::default() };
+    let plan = Bytes::from_static(b"plan");
+    assert!(is_fenced(store.plan(&key(1), "w1", &plan, Some(&beside)).await));
+    assert!(!ended(2).await, "what is fenced ends nothing");
+    store.plan(&key(1), "w2", &plan, Some(&beside)).await.unwrap();
+    assert!(ended(2).await && ended(3).await && !ended(4).await);
+    assert_eq!(run(&stored, &of(&key(1), "w2")).await.plan, Some(plan));
+    store.finish(&key(1), "w2", End::Done, &[2, 3]).await.unwrap();
+    assert!(ended(1).await);
+
+    run(&stored, &Begin { album: Some(&[12]), ..of(&key(11), "w1") }).await;
+    run(&stored, &of(&key(11), "w2")).await;
+    assert!(is_fenced(store.finish(&key(11), "w1", End::Dead, &[12]).await) && !ended(12).await);
+    store.finish(&key(11), "w2", End::Dead, &[12]).await.unwrap();
+    store.finish(&key(11), "w2", End::Dead, &[12]).await.unwrap();
+    assert!(ended(11).await && ended(12).await);
 }

@@ -14,7 +14,7 @@ use super::turn::Taken;
 use super::{End, Keeper, Settling};
 use crate::ages::Ages;
 use crate::events;
-use crate::settle::Hand;
+use crate::job::Hand;
 use crate::token::Token;
 
 /// As many as any worker has in hand of a partition (design 3). Who claims with less and is handed nothing but

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Keeper, Settling};
 use crate::company::Company;
-use crate::settle::Hand;
+use crate::job::Hand;
 
 /// A turn's length; what was begun in it may take longer.
 const TURN: Duration = Duration::from_secs(2);

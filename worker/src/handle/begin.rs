@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::{Attempt, Handler};
 use crate::company::{Company, Place};
 use crate::events;
+use crate::routes::Found;
 
 /// Longer than the store is treated as away after one failure (contract 9).
 const ASK_AGAIN: Duration = Duration::from_millis(1100);
@@ -29,13 +30,16 @@ pub(super) enum Begun<'h> {
 }
 
 impl Handler {
-    /// `routed` is whether a route takes the update: what none takes is not charged, but for a free text that
+    /// `found` is the route that takes the update: what none takes is not charged, but for a free text that
     /// a sticky service takes.
-    pub(super) async fn begin(&self, attempt: &Attempt<'_>, routed: bool) -> Begun<'_> {
+    pub(super) async fn begin(&self, attempt: &Attempt<'_>, found: Option<&Found<'_>>) -> Begun<'_> {
         if self.recent.contains(&attempt.key) {
             return Begun::Ended;
         }
-        let mut begin = self.question(attempt, routed);
+        let album = attempt.album_ids();
+        let as_album = found.is_some_and(Found::takes_albums) && attempt.incoming.album_part().is_some();
+        let question = self.question(attempt, found.is_some());
+        let mut begin = Begin { album: as_album.then_some(album.as_slice()), ..question };
         let mut company = Company::Any;
         let mut patient = attempt.came_back;
         // Comes to an end: a suspect is told once, a store is waited for once, and without the store the company only shrinks.
@@ -103,6 +107,7 @@ impl Handler {
             sticky_in,
             suspect: false,
             after_panic: attempt.after_panic,
+            album: None,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Steps 7 and 8: make a plan's calls one by one, each recorded before the next.
 
-use shared::store::StoreError;
+use shared::store::{Beside, StoreError};
 use shared::traces::Kind;
 
 use super::outcome::{Fate, Outcome, Step, after, cut_short, end_of};
 use super::plan::Plan;
+use super::respond::ended_with;
 use super::{Attempt, Handler};
 use crate::events;
 use crate::reply::Call;
@@ -91,7 +92,9 @@ impl Handler {
     /// store was away for is kept first, since a count without it says nothing.
     async fn is_fenced(&self, attempt: &Attempt<'_>, plan: &Plan, sent: usize, kept: &mut bool) -> bool {
         if !*kept {
-            match self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), None).await {
+            let ended = ended_with(plan, attempt);
+            let beside = Beside { album: &ended, ..Beside::default() };
+            match self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), Some(&beside)).await {
                 Ok(()) => *kept = true,
                 Err(StoreError::Away) => return false,
                 Err(StoreError::Fenced) => return true,

@@ -67,6 +67,9 @@ pub struct Handler {
 pub struct Attempt<'a> {
     pub envelope: &'a Envelope,
     pub incoming: &'a Incoming,
+    /// The other parts of its album that are to be handled with it.
+    pub album: &'a [&'a Incoming],
+    pub routing: &'a Routing,
     pub key: UpdateKey,
     pub request_id: String,
     /// The broker's count of returns.
@@ -87,6 +90,19 @@ pub struct Attempt<'a> {
     pub span: &'a Span,
 }
 
+/// What came of one update, and of those that were handled with it.
+pub struct Handled {
+    pub outcome: Outcome,
+    /// The update_ids of the other parts of its album that it is the outcome of too.
+    pub with: Vec<u64>,
+}
+
+impl Attempt<'_> {
+    fn album_ids(&self) -> Vec<u64> {
+        self.album.iter().map(|part| part.update_id).collect()
+    }
+}
+
 impl Handler {
     /// The key under which the store knows an update.
     pub fn key(&self, envelope: &Envelope, incoming: &Incoming) -> UpdateKey {
@@ -99,47 +115,66 @@ impl Handler {
         }
     }
 
-    /// Handles an update, up to but without its end's being recorded. Once the attempt is aborted nothing
-    /// more is begun, and the update stays.
-    pub async fn handle(&self, attempt: &Attempt<'_>) -> Outcome {
+    /// Whether it is a part of an album, and its route wants these as one. The first part's route decides for all.
+    pub fn asks_for_album(&self, routing: &Routing, incoming: &Incoming, key: &UpdateKey) -> bool {
+        if incoming.album_part().is_none() || key.bot != self.telegram.bot() {
+            return false;
+        }
         let username = self.telegram.token().borrow().username();
-        let routing = self.routing.borrow().clone();
-        let found = routing.table.find(attempt.incoming, username.as_deref());
+        routing.table.find(incoming, username.as_deref()).is_some_and(|found| found.takes_albums())
+    }
+
+    /// Handles an update, with the other parts of its album, up to but without its end's being recorded. Once the
+    /// attempt is aborted nothing more is begun, and the update stays.
+    pub async fn handle(&self, attempt: Attempt<'_>) -> Handled {
+        let username = self.telegram.token().borrow().username();
+        let found = attempt.routing.table.find(attempt.incoming, username.as_deref());
         let span = attempt.span.child("begin", Kind::Internal);
-        let begun = attempt.abort.run_until_cancelled(self.begin(attempt, found.is_some())).await;
+        let begun = attempt.abort.run_until_cancelled(self.begin(&attempt, found.as_ref())).await;
         span.end();
+        let alone = |outcome| Handled { outcome, with: Vec::new() };
         let (run, store_away, _place) = match begun {
             Some(Begun::Run { run, store_away, place }) => (run, store_away, place),
-            Some(Begun::Ended) => return Outcome::Done(Done::Seen),
-            Some(Begun::Halted) => return Outcome::NotBegun,
-            Some(Begun::Fenced) | None => return Outcome::Stay,
+            Some(Begun::Ended) => return alone(Outcome::Done(Done::Seen)),
+            Some(Begun::Halted) => return alone(Outcome::NotBegun),
+            Some(Begun::Fenced) | None => return alone(Outcome::Stay),
         };
+        // A service may remember its answer to what it was asked first: a part that was not in that is asked for by itself.
+        let is_in = |part: &&Incoming| store_away || run.album.contains(&part.update_id);
+        let album: Vec<&Incoming> = attempt.album.iter().copied().filter(is_in).collect();
+        let attempt = Attempt { album: &album, ..attempt };
+        let outcome = self.handle_begun(&attempt, found, &run, store_away).await;
+        Handled { outcome, with: attempt.album_ids() }
+    }
+
+    async fn handle_begun(
+        &self,
+        attempt: &Attempt<'_>,
+        found: Option<Found<'_>>,
+        run: &Run,
+        store_away: bool,
+    ) -> Outcome {
         // Its letter may be out already: buried again, it is the same one.
         if let Some(death) = run.dying.as_ref().and_then(|why| Death::from_bytes(why)) {
             return Outcome::Dead(death);
         }
-        let table = &routing.table;
-        let found = match run.sticky.as_deref().filter(|sticky| routing.services.knows(sticky)) {
+        let Routing { table, services } = attempt.routing;
+        let username = self.telegram.token().borrow().username();
+        let found = match run.sticky.as_deref().filter(|sticky| services.knows(sticky)) {
             Some(sticky) => table.find_with_sticky(attempt.incoming, username.as_deref(), Some(sticky)),
             None => found,
         };
         if let Some(found) = &found {
             attempt.span.route(found.route);
         }
-        let outcome = match self.death(attempt, &run, store_away) {
+        let outcome = match self.death(attempt, run, store_away) {
             Some(death) => Outcome::Dead(death),
-            None => self.run(attempt, found.as_ref(), &routing, &run).await,
+            None => self.run(attempt, found.as_ref(), run).await,
         };
         outcome.on_route(found.as_ref(), run.attempts)
     }
 
-    async fn run(
-        &self,
-        attempt: &Attempt<'_>,
-        found: Option<&Found<'_>>,
-        routing: &Routing,
-        run: &Run,
-    ) -> Outcome {
+    async fn run(&self, attempt: &Attempt<'_>, found: Option<&Found<'_>>, run: &Run) -> Outcome {
         if let Some(plan) = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan)) {
             let wait = run.parked_until_ms.saturating_sub(clock::now_ms());
             if let Some(call) = plan.calls.get(run.sent as usize).filter(|_| wait > 0) {
@@ -160,7 +195,7 @@ impl Handler {
                 _ => Outcome::Done(Done::NoRoute),
             };
         };
-        match attempt.abort.run_until_cancelled(self.respond(attempt, found, routing, run)).await {
+        match attempt.abort.run_until_cancelled(self.respond(attempt, found, run)).await {
             Some(Ok((plan, kept))) => self.deliver(attempt, plan, 0, kept).await,
             Some(Err(outcome)) => outcome,
             None => Outcome::Stay,

@@ -26,7 +26,8 @@ pub(super) fn request(
     shape: Shape,
     user_id: Option<&str>,
 ) -> Request {
-    let body = body::request_body(shape, attempt.incoming, found, user_id, &attempt.request_id);
+    let asked = body::Asked { incoming: attempt.incoming, album: attempt.album, found };
+    let body = body::request_body(shape, &asked, user_id, &attempt.request_id);
     let traceparent = traceparent(attempt.envelope.traceparent.as_deref(), &attempt.request_id);
     Request { body, request_id: attempt.request_id.clone(), traceparent }
 }

@@ -13,7 +13,6 @@ use super::{Attempt, Handler, request, typing};
 use crate::events;
 use crate::reply::{self, Answer, Call};
 use crate::routes::{Found, Target};
-use crate::routing::Routing;
 use crate::services::ServiceError;
 use crate::spans;
 
@@ -25,7 +24,6 @@ impl Handler {
         &self,
         attempt: &Attempt<'_>,
         found: &Found<'_>,
-        routing: &Routing,
         run: &Run,
     ) -> Result<(Plan, bool), Outcome> {
         let begun = Instant::now();
@@ -34,7 +32,8 @@ impl Handler {
             Target::Service { service, shape, .. } => {
                 let request = request::request(attempt, found, shape, run.user_id.as_deref());
                 attempt.span.service(service);
-                let answering = routing.services.call(service, &request, &self.fence, attempt.span);
+                let services = &attempt.routing.services;
+                let answering = services.call(service, &request, &self.fence, attempt.span);
                 let answer = typing::while_waiting(attempt, &self.telegram, answering).await;
                 match answer.and_then(|answer| Ok((planned(&answer, attempt)?, answer))) {
                     Ok((plan, answer)) => {
@@ -48,7 +47,7 @@ impl Handler {
                 }
             }
         };
-        let beside = answer.as_ref().map(|(service, answer)| self.beside(answer, service, attempt, routing));
+        let beside = answer.as_ref().map(|(service, answer)| self.beside(answer, service, attempt));
         match self.keep(attempt, &plan, &beside.unwrap_or_default()).await {
             Ok(()) => Ok((plan, true)),
             Err(StoreError::Away) => Ok((plan, false)),
@@ -62,20 +61,16 @@ impl Handler {
         if plan.calls.is_empty() && says_nothing && plan.fate == Fate::Done {
             return Ok(());
         }
+        let ended = ended_with(plan, attempt);
+        let beside = Beside { album: &ended, ..beside.clone() };
         let span = attempt.span.child("plan", Kind::Internal);
-        let kept = self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), Some(beside)).await;
+        let kept = self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), Some(&beside)).await;
         spans::kept(span, &kept);
         kept
     }
 
     /// What the answer says of the user: the session, and where free texts go. Nothing where there is no user.
-    fn beside<'a>(
-        &self,
-        answer: &'a Answer,
-        service: &str,
-        attempt: &Attempt<'_>,
-        routing: &Routing,
-    ) -> Beside<'a> {
+    fn beside<'a>(&self, answer: &'a Answer, service: &str, attempt: &Attempt<'_>) -> Beside<'a> {
         let Some(user) = attempt.incoming.user.as_ref().map(|user| user.id) else {
             return Beside::default();
         };
@@ -84,7 +79,7 @@ impl Handler {
         let chat = attempt.incoming.chat.map(|chat| chat.id);
         let sticky = chat.zip(answer.sticky.as_ref()).and_then(|(chat, sticky)| match sticky {
             reply::Sticky::End => Some(Sticky { chat, to: None, seconds: 1 }),
-            reply::Sticky::To { service: to, .. } if !routing.services.knows(to) => {
+            reply::Sticky::To { service: to, .. } if !attempt.routing.services.knows(to) => {
                 events::sticky_unknown(service, &reply::printable(to), attempt);
                 None
             }
@@ -92,8 +87,14 @@ impl Handler {
                 Some(Sticky { chat, to: Some(to), seconds: *seconds })
             }
         });
-        Beside { session, sticky }
+        Beside { session, sticky, album: &[] }
     }
+}
+
+/// The other parts of an album that end with the plan, since it is their answer too. Not with an apology: each is still
+/// owed a letter, and has to be in hand for that.
+pub(super) fn ended_with(plan: &Plan, attempt: &Attempt<'_>) -> Vec<u64> {
+    if plan.fate == Fate::Done { attempt.album_ids() } else { Vec::new() }
 }
 
 /// A route's own text. Where there is no chat to send it to there is nothing to do.

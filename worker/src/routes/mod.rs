@@ -58,12 +58,21 @@ pub struct Found<'t> {
     pub param: Option<String>,
 }
 
+impl Found<'_> {
+    /// Whether it wants the parts of an album as one.
+    pub fn takes_albums(&self) -> bool {
+        matches!(self.target, Target::Service { album: true, .. })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'t> {
     Service {
         service: &'t str,
         shape: Shape,
         with_update: bool,
+        /// The parts of an album are handed over as one.
+        album: bool,
     },
     /// A fixed text of the table.
     Reply(&'t str),
@@ -170,7 +179,7 @@ impl Table {
             return None;
         }
         let service = self.known_services().find(|name| *name == sticky)?;
-        let target = Target::Service { service, shape: Shape::of(service), with_update: false };
+        let target = Target::Service { service, shape: Shape::of(service), with_update: false, album: false };
         Some(Found { route: STICKY_ROUTE, target, action: None, param: None })
     }
 }

@@ -27,6 +27,7 @@ const ROUTE_KEYS: &[&str] = &[
     "reply",
     "body",
     "update",
+    "album",
 ];
 
 type Services = BTreeMap<String, ServiceConfig>;
@@ -102,6 +103,11 @@ fn read_route(reader: &mut Reader<'_>, row: Section<'_>, services: &Services) ->
     let when = conditions::read(reader, row);
     let languages = conditions::languages(reader, row);
     let to = read_target(reader, row, services);
+    if matches!(to, Some(To::Service { album: true, .. })) && !when.can_be_of_an_album() {
+        let expected =
+            "goes with new messages that hold a photo, video, document or audio: nothing else has albums";
+        refuse_album(reader, row, expected);
+    }
     let name = reader.string(row, "name");
     if let Some(Entry { span, .. }) = name.as_ref().filter(|name| name.value.trim().is_empty()) {
         reader.refuse("name", span, "must not be empty");
@@ -121,6 +127,7 @@ fn read_target(reader: &mut Reader<'_>, row: Section<'_>, services: &Services) -
     let service = reader.string(row, "service");
     let reply = Reply::read(reader, row);
     let with_update = reader.boolean(row, "update").unwrap_or_default();
+    let album = reader.boolean(row, "album").unwrap_or_default();
     let body = reader.string(row, "body").and_then(|entry| shape(reader, entry));
     match (service, reply) {
         (Some(service), None) => {
@@ -131,10 +138,14 @@ fn read_target(reader: &mut Reader<'_>, row: Section<'_>, services: &Services) -
                 reader.refuse("service", &service.span, expected);
             }
             let shape = body.unwrap_or_else(|| Shape::of(&service.value));
-            Some(To::Service { service: service.value, shape, with_update })
+            if album && !matches!(shape, Shape::Own | Shape::Conversation) {
+                let expected = "goes with the bodies own and conversation: the others have no room for it";
+                refuse_album(reader, row, expected);
+            }
+            Some(To::Service { service: service.value, shape, with_update, album })
         }
         (None, Some(reply)) => {
-            for key in ["body", "update"] {
+            for key in ["body", "update", "album"] {
                 if let Some(found) = row.get(key) {
                     reader.refuse(key, &found.span(), "a reply asks no service: take it away");
                 }
@@ -152,6 +163,12 @@ fn read_target(reader: &mut Reader<'_>, row: Section<'_>, services: &Services) -
             }
             None
         }
+    }
+}
+
+fn refuse_album(reader: &mut Reader<'_>, row: Section<'_>, expected: &str) {
+    if let Some(found) = row.get("album") {
+        reader.refuse("album", &found.span(), expected);
     }
 }
 

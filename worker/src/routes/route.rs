@@ -8,7 +8,7 @@ use regex::Regex;
 use super::language::Language;
 use super::reply::Reply;
 use super::{Shape, Target};
-use crate::incoming::{ChatKind, Content, Incoming};
+use crate::incoming::{ALBUM_KINDS, ChatKind, Content, Incoming};
 
 #[derive(Clone, Debug)]
 pub(super) struct Route {
@@ -39,7 +39,7 @@ pub(super) enum TextRule {
 
 #[derive(Clone, Debug)]
 pub(super) enum To {
-    Service { service: String, shape: Shape, with_update: bool },
+    Service { service: String, shape: Shape, with_update: bool, album: bool },
     Reply(Reply),
 }
 
@@ -89,8 +89,8 @@ impl Route {
 
     pub fn target(&self, incoming: &Incoming) -> Target<'_> {
         match &self.to {
-            To::Service { service, shape, with_update } => {
-                Target::Service { service, shape: *shape, with_update: *with_update }
+            To::Service { service, shape, with_update, album } => {
+                Target::Service { service, shape: *shape, with_update: *with_update, album: *album }
             }
             To::Reply(reply) => Target::Reply(reply.text(incoming.language())),
         }
@@ -137,6 +137,16 @@ impl Conditions {
         let of_messages = self.command.is_some() || self.text.is_some() || self.content.is_some();
         let kind = if self.chat == Some(ChatKind::Channel) { "channel_post" } else { "message" };
         of_messages.then_some(kind)
+    }
+
+    /// Whether a part of an album can take the row: of what Telegram puts into albums, as new messages.
+    pub fn can_be_of_an_album(&self) -> bool {
+        let content = self.content.is_none_or(|content| {
+            matches!(content, Content::Written("photo" | "video" | "document" | "audio"))
+        });
+        let kind = self.effective_kind().is_none_or(|kind| ALBUM_KINDS.contains(&kind));
+        // Without a content a text is a message's own, and no part of an album has one.
+        content && kind && (self.text.is_none() || self.content.is_some())
     }
 
     /// The pattern, of a row that is looked up by it.

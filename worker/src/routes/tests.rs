@@ -143,16 +143,31 @@ fn the_most_specific_row_wins_and_then_the_first() {
 }
 
 #[test]
+fn albums_go_with_what_telegram_puts_into_them() {
+    for row in [
+        "content = \"photo\"",
+        "content = \"video\"\ntext = \"#sell\"",
+        "command = \"/sell\"",
+        "kind = \"channel_post\"",
+        "content = \"document\"\nchat = \"channel\"",
+        "chat = \"private\"",
+    ] {
+        let toml = format!("[[routes]]\nservice = \"conversation\"\nalbum = true\n{row}\n");
+        assert!(Table::parse(&toml, "routes.toml", &|_| None).is_ok(), "{row}");
+    }
+}
+
+#[test]
 fn the_builtin_table_is_the_contracts() {
     let table = Table::builtin();
     assert_eq!(table.services_used().into_iter().collect::<Vec<_>>(), BUILTIN_SERVICES);
     let service = |kind: &str, body: &str| {
         let update = update(kind, "private", body);
         let found = table.find(&update, None)?;
-        let Target::Service { service, shape, with_update } = found.target else {
+        let Target::Service { service, shape, with_update, album } = found.target else {
             return None;
         };
-        assert_eq!((shape, with_update), (Shape::of(service), false));
+        assert_eq!((shape, with_update, album), (Shape::of(service), false, false));
         Some((found.route.to_owned(), service.to_owned(), found.param.unwrap_or_default()))
     };
     for (kind, body, route, to, param) in [
@@ -239,6 +254,15 @@ fn an_error_says_where_and_what_would_be_right() {
         ("languages = [1]", "3: languages = 1: must be a string in quotes"),
         (r#"body = "json""#, r#"3: body = "json": must be conversation, matching"#),
         (r#"update = "yes""#, r#"3: update = "yes": must be true or false"#),
+        (r#"album = "yes""#, r#"3: album = "yes": must be true or false"#),
+        ("album = true\nbody = \"matching\"", "3: album = true: goes with the bodies own and conversation"),
+        (
+            "album = true\ncallback = \"A\"",
+            "3: album = true: goes with new messages that hold a photo, video",
+        ),
+        ("album = true\ncontent = \"voice\"", "3: album = true: goes with new messages that hold a photo"),
+        ("album = true\nkind = \"edited_message\"", "3: album = true: goes with new messages"),
+        ("album = true\ntext = true", "3: album = true: goes with new messages"),
         (r#"reply = "hi""#, "a row has a service or a reply, not both"),
         (r#"name = "${NAME}""#, r#"3: name = "${NAME}": the environment has no variable NAME: set it"#),
         ("command = ", "3: is not TOML: "),
@@ -256,6 +280,7 @@ fn errors_of_whole_rows_and_of_services_name_their_line() {
         ("[[routes]]\ntext = true\n", "routes.toml:1: service: is missing: a row needs a service or a reply"),
         ("\n[[routes]]\nservice = \"wether\"\n", r#":3: service = "wether": is no service: there are conv"#),
         ("[[routes]]\nreply = \"x\"\nbody = \"own\"\n", r#":3: body = "own": a reply asks no service"#),
+        ("[[routes]]\nreply = \"x\"\nalbum = true\n", ":3: album = true: a reply asks no service"),
         (
             "[[routes]]\ncallback = \"A\"\nkind = \"message\"\nreply = \"x\"\n",
             ":2: callback = \"A\": a button",

@@ -4,29 +4,72 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::request::{Args, Conversation, Event, Matching, Notification, Own, ServiceRequest, UserProfile};
+use super::request::{
+    AlbumPart, Args, Conversation, Event, Matching, Notification, Own, ServiceRequest, UserProfile,
+};
 use crate::incoming::{Incoming, Membership, Text};
 use crate::routes::{Found, Shape, Target};
 
+/// What a service is asked about.
+pub struct Asked<'a> {
+    pub incoming: &'a Incoming,
+    /// The other parts of its album, where its route wants these as one.
+    pub album: &'a [&'a Incoming],
+    pub found: &'a Found<'a>,
+}
+
+impl<'a> Asked<'a> {
+    fn is_album(&self) -> bool {
+        self.found.takes_albums() && self.incoming.album_part().is_some()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &'a Incoming> {
+        std::iter::once(self.incoming).chain(self.album.iter().copied())
+    }
+
+    /// What a user wrote: the text, else the caption; of an album the first caption that there is.
+    fn message(&self) -> Option<&'a RawValue> {
+        self.parts().find_map(message)
+    }
+
+    fn album(&self) -> Option<Vec<AlbumPart<'a>>> {
+        let part = |part: &'a Incoming| AlbumPart {
+            content: part.content.name(),
+            file_id: part.file_id(),
+            caption: part.caption.as_ref().map(|caption| caption.raw.as_ref()),
+            message_id: part.message_id,
+        };
+        self.is_album().then(|| self.parts().map(part).collect())
+    }
+
+    /// The whole updates, where the route wants them: one, or those of an album.
+    fn updates(&self) -> (Option<&'a RawValue>, Option<Vec<&'a RawValue>>) {
+        if !matches!(self.found.target, Target::Service { with_update: true, .. }) {
+            return (None, None);
+        }
+        let raw = |part: &'a Incoming| serde_json::from_slice::<&RawValue>(&part.raw).ok();
+        match self.is_album() {
+            true => (None, Some(self.parts().filter_map(raw).collect())),
+            false => (raw(self.incoming), None),
+        }
+    }
+}
+
 /// What a service is sent. `user_id` is the session's, none while Redis is away.
-pub fn request_body(
-    shape: Shape,
-    incoming: &Incoming,
-    found: &Found<'_>,
-    user_id: Option<&str>,
-    request_id: &str,
-) -> Bytes {
-    let update = matches!(found.target, Target::Service { with_update: true, .. });
-    let update = update.then(|| serde_json::from_slice::<&RawValue>(&incoming.raw).ok()).flatten();
+pub fn request_body(shape: Shape, asked: &Asked<'_>, user_id: Option<&str>, request_id: &str) -> Bytes {
+    let Asked { incoming, found, .. } = asked;
+    let (update, updates) = asked.updates();
     let telegram_user_id = incoming.user.as_ref().map(|user| user.id);
     let command = incoming.command.as_ref().map(|command| command.name.as_str());
     let request = match shape {
         Shape::Conversation => ServiceRequest::Conversation(Conversation {
             user_id,
             telegram_user_id,
-            message: message(incoming),
+            message: asked.message(),
             request_id,
             update,
+            album: asked.album(),
+            updates,
         }),
         Shape::Matching => ServiceRequest::Matching(Matching {
             user_id,
@@ -56,12 +99,14 @@ pub fn request_body(
             chat_id: incoming.chat.map(|chat| chat.id),
             kind: &incoming.kind,
             request_id,
-            message: message(incoming),
+            message: asked.message(),
             command,
             args: args(incoming),
             action: found.action.as_deref(),
             param: found.param.as_deref(),
             update,
+            album: asked.album(),
+            updates,
         }),
     };
     // Strings, numbers and raw JSON always serialize.
@@ -74,7 +119,6 @@ fn args(incoming: &Incoming) -> Option<Args<'_>> {
     raw.or(command.args.as_deref().map(Args::Text))
 }
 
-/// What a user wrote: the text, else the caption.
 fn message(incoming: &Incoming) -> Option<&RawValue> {
     let said: Option<&Text> = incoming.text.as_ref().or(incoming.caption.as_ref());
     said.map(|text| text.raw.as_ref())
@@ -117,7 +161,8 @@ mod tests {
         let incoming = Incoming::read(format!(r#"{{"update_id":7,"{kind}":{content}}}"#).as_bytes());
         let found = table.find(&incoming, None).unwrap();
         let Target::Service { shape, .. } = found.target else { panic!("a reply") };
-        let body = request_body(shape, &incoming, &found, Some(user_id), request_id);
+        let asked = Asked { incoming: &incoming, album: &[], found: &found };
+        let body = request_body(shape, &asked, Some(user_id), request_id);
         let body = String::from_utf8(body.to_vec()).unwrap();
         assert!(takes(&body.replace("\\ud83d", "?"), REQUEST), "not as the schema says: {body}");
         body
@@ -201,12 +246,53 @@ mod tests {
         }
     }
 
+    fn part(update_id: u64, message: &str) -> Incoming {
+        let place = r#""chat":{"id":42},"from":{"id":42},"media_group_id":"1""#;
+        let update = format!(r#"{{"update_id":{update_id},"message":{{{place},{message}}}}}"#);
+        Incoming::read(update.as_bytes())
+    }
+
+    #[test]
+    fn an_album_is_handed_over_whole_where_the_route_says_so() {
+        let photo = part(7, r#""message_id":71,"photo":[{"file_id":"small"},{"file_id":"large"}]"#);
+        let video = part(8, r#""message_id":72,"video":{"file_id":"film"},"caption":"see \ud83d""#);
+        let parts = r#"[{"type":"photo","file_id":"large","message_id":71},{"type":"video","file_id":"film","caption":"see \ud83d","message_id":72}]"#;
+        let raw = |part: &Incoming| String::from_utf8(part.raw.to_vec()).unwrap();
+        for (row, others, expected) in [
+            ("album = true", &[&video][..], format!(r#","message":"see \ud83d","album":{parts}}}"#)),
+            (
+                "album = true\nupdate = true",
+                &[&video],
+                format!(
+                    r#","message":"see \ud83d","album":{parts},"updates":[{},{}]}}"#,
+                    raw(&photo),
+                    raw(&video)
+                ),
+            ),
+            ("update = true", &[], format!(r#","update":{}}}"#, raw(&photo))),
+            ("", &[], "}".to_owned()),
+        ] {
+            let toml =
+                format!("[services.own]\nurl = \"http://own\"\n[[routes]]\nservice = \"own\"\n{row}\n");
+            let table = Table::parse(&toml, "routes.toml", &|_| None).unwrap();
+            let found = table.find(&photo, None).unwrap();
+            let asked = Asked { incoming: &photo, album: others, found: &found };
+            let body = request_body(Shape::Own, &asked, Some("u1"), "r1");
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            let own =
+                r#"{"user_id":"u1","telegram_user_id":42,"chat_id":42,"kind":"message","request_id":"r1""#;
+            assert_eq!(body, format!("{own}{expected}"), "{row}");
+            assert!(takes(&body.replace("\\ud83d", "?"), REQUEST), "not as the schema says: {body}");
+        }
+    }
+
     #[test]
     fn without_a_session_the_user_id_is_null() {
         let incoming = Incoming::read(br#"{"update_id":7,"message":{"text":"x"}}"#);
         let table = Table::builtin();
         let found = table.find(&incoming, None).unwrap();
-        let body = request_body(Shape::Conversation, &incoming, &found, None, "r1");
+        let asked = Asked { incoming: &incoming, album: &[], found: &found };
+        let body = request_body(Shape::Conversation, &asked, None, "r1");
         assert_eq!(body, r#"{"user_id":null,"telegram_user_id":null,"message":"x","request_id":"r1"}"#);
     }
 
@@ -240,6 +326,7 @@ mod tests {
         [[routes]]
         content = "photo"
         service = "own"
+        album = true
         [[routes]]
         content = "location"
         service = "own"
@@ -266,6 +353,13 @@ mod tests {
             ("matching-without-target", "callback_query", pressed("SKIP")),
             ("notification-blocked", "my_chat_member", member("member", "kicked")),
             ("notification-unblocked", "my_chat_member", member("kicked", "member")),
+            (
+                "own-album",
+                "message",
+                said(
+                    r#""message_id":71,"media_group_id":"1","photo":[{"file_id":"AgACAgIAAxkBAAI"}],"caption":"for sale""#,
+                ),
+            ),
             ("own-button", "callback_query", pressed("VOTE:42")),
             ("own-command", "message", said(r#""text":"/weather Rome tomorrow""#)),
             ("own-photo", "message", said(r#""photo":[{}],"caption":"for sale""#)),

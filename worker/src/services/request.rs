@@ -38,6 +38,14 @@ pub struct Conversation<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Map<String, Value>"))]
     pub update: Option<&'a RawValue>,
+    /// The parts of an album, in their order; only if the route says `album = true`, and only of an album.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Vec<AlbumPart<'_>>"))]
+    pub album: Option<Vec<AlbumPart<'a>>>,
+    /// Of an album in place of `update`: the whole updates, as Telegram sent them, in the same order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Vec<Map<String, Value>>"))]
+    pub updates: Option<Vec<&'a RawValue>>,
 }
 
 /// A button that was pressed on somebody.
@@ -135,6 +143,33 @@ pub struct Own<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Map<String, Value>"))]
     pub update: Option<&'a RawValue>,
+    /// The parts of an album, in their order; only if the route says `album = true`, and only of an album.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Vec<AlbumPart<'_>>"))]
+    pub album: Option<Vec<AlbumPart<'a>>>,
+    /// Of an album in place of `update`: the whole updates, as Telegram sent them, in the same order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Vec<Map<String, Value>>"))]
+    pub updates: Option<Vec<&'a RawValue>>,
+}
+
+/// One part of an album: with the names that an answer has for it.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields))]
+pub struct AlbumPart<'a> {
+    /// What it is, as a route's `content` names it: photo, video, document or audio.
+    #[serde(rename = "type")]
+    pub content: &'a str,
+    /// Of a photo, its largest size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub file_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub caption: Option<&'a RawValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "i64"))]
+    pub message_id: Option<i64>,
 }
 
 /// A command's arguments, as they came where a Rust string could not hold them.

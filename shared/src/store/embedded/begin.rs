@@ -26,6 +26,7 @@ pub(super) struct Owned {
     sticky_in: Option<i64>,
     suspect: bool,
     after_panic: bool,
+    album: Option<Vec<u64>>,
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +52,7 @@ impl Owned {
             sticky_in: begin.sticky_in,
             suspect: begin.suspect,
             after_panic: begin.after_panic,
+            album: begin.album.map(<[u64]>::to_vec),
         }
     }
 
@@ -60,6 +62,7 @@ impl Owned {
             return Ok(Begun::Ended);
         }
         let mut open = Open::load(shelf, &self.key)?;
+        let begun_before = open.attempts > 0;
         let is_ours = open.claim.as_deref() == Some(self.worker.as_str());
         if open.attempts > 0 && !is_ours && !self.suspect {
             return Ok(Begun::Suspect(open.attempts));
@@ -67,6 +70,10 @@ impl Owned {
         if !is_ours || self.after_panic {
             open.attempts = open.attempts.saturating_add(1);
             open.claim = Some(self.worker.clone());
+        }
+        // The parts of the first attempt stay: a service may have answered for these.
+        if open.album.is_none() && !begun_before {
+            open.album.clone_from(&self.album);
         }
         let sticky = self.sticky(shelf)?;
         let limited = self.limited(shelf, &mut open, sticky.is_some())?;
@@ -80,6 +87,7 @@ impl Owned {
             sent: open.sent,
             dying: shelf.get(&key::dying(&self.key))?.map(Into::into),
             parked_until_ms: open.parked_until_ms,
+            album: open.album.unwrap_or_default(),
         }))
     }
 

@@ -45,6 +45,7 @@ impl Store {
         let session = session.map(|it| (it.user, it.user_id.to_owned(), it.seconds));
         let sticky = beside.and_then(|beside| beside.sticky.as_ref());
         let sticky = sticky.map(|it| (key::sticky(&key, it.chat), it.to.map(str::to_owned), it.seconds));
+        let album = beside.map(|beside| beside.album.to_vec()).unwrap_or_default();
         self.write(move |shelf| {
             let planned = update::plan(shelf, &key, &worker, &plan)?;
             if planned.is_err() {
@@ -60,6 +61,7 @@ impl Store {
                 Some((at, None, _)) => shelf.remove(at)?,
                 None => {}
             }
+            update::end_parts(shelf, &key, End::Done, &album)?;
             Ok(planned)
         })
         .await
@@ -80,9 +82,15 @@ impl Store {
         self.write(move |shelf| update::dying(shelf, &key, &worker, &why)).await
     }
 
-    pub async fn finish(&self, key: &UpdateKey, worker: &str, end: End) -> Result<(), StoreError> {
-        let (key, worker) = (key.clone(), worker.to_owned());
-        self.write(move |shelf| update::finish(shelf, &key, &worker, end)).await
+    pub async fn finish(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        end: End,
+        album: &[u64],
+    ) -> Result<(), StoreError> {
+        let (key, worker, album) = (key.clone(), worker.to_owned(), album.to_vec());
+        self.write(move |shelf| update::finish(shelf, &key, &worker, end, &album)).await
     }
 
     pub async fn release(&self, key: &UpdateKey, worker: &str) -> Result<(), StoreError> {

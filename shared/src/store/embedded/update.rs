@@ -23,6 +23,8 @@ pub(super) struct Open {
     pub(super) answered: bool,
     /// Telegram wants nothing of it before then.
     pub(super) parked_until_ms: u64,
+    /// Of an album, the other parts that the first attempt had beside it.
+    pub(super) album: Option<Vec<u64>>,
 }
 
 impl Open {
@@ -95,19 +97,46 @@ pub(super) fn dying(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, why: &
     Ok(Ok(()))
 }
 
-pub(super) fn finish(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, end: End) -> Step<()> {
+pub(super) fn finish(
+    shelf: &mut Shelf<'_>,
+    key: &UpdateKey,
+    worker: &str,
+    end: End,
+    album: &[u64],
+) -> Step<()> {
     if let Some(known) = end_of(shelf, key)? {
         return Ok(if known == end { Ok(()) } else { Err(StoreError::Fenced) });
     }
     let Ok(_) = unfenced(shelf, key, worker)? else {
         return Ok(Err(StoreError::Fenced));
     };
+    ended(shelf, key, end)?;
+    end_parts(shelf, key, end, album)?;
+    Ok(Ok(()))
+}
+
+/// The other parts of an album end with it; one that has ended stays as it is.
+pub(super) fn end_parts(
+    shelf: &mut Shelf<'_>,
+    key: &UpdateKey,
+    end: End,
+    album: &[u64],
+) -> Result<(), Error> {
+    for part in album.iter().map(|part| key.of_part(*part)) {
+        if end_of(shelf, &part)?.is_none() {
+            ended(shelf, &part, end)?;
+        }
+    }
+    Ok(())
+}
+
+/// Of an update that has ended only this is kept.
+fn ended(shelf: &mut Shelf<'_>, key: &UpdateKey, end: End) -> Result<(), Error> {
     for forgotten in [key::open(key), key::plan(key), key::dying(key)] {
         shelf.remove(&forgotten)?;
     }
     let end: &[u8] = if end == End::Dead { b"dead" } else { b"done" };
-    shelf.put(&key::ended(key), end, REMEMBER_SECONDS * 1000)?;
-    Ok(Ok(()))
+    shelf.put(&key::ended(key), end, REMEMBER_SECONDS * 1000)
 }
 
 pub(super) fn release(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str) -> Step<()> {

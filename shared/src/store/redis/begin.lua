@@ -3,8 +3,8 @@
 -- ARGV: worker, seconds to keep an open update, suspect?, after a panic?, user or '', session's seconds,
 --       charged?, when the user acted (ms), requests, window (ms), seconds to keep a bucket,
 --       seconds to keep an album, in an album?, charges remembered, could a sticky service take it?,
---       charged only if one does?
--- Returns: word, attempts, user_id, limited?, plan, sent, dying, parked until (ms), sticky service
+--       charged only if one does?, handled as an album?, the other parts' update_ids
+-- Returns: word, attempts, user_id, limited?, plan, sent, dying, parked until (ms), sticky service, other parts
 local worker, open_seconds = ARGV[1], ARGV[2]
 local suspect_may_run, after_panic = ARGV[3] == '1', ARGV[4] == '1'
 local user, session_seconds = ARGV[5], ARGV[6]
@@ -13,12 +13,13 @@ local requests, window = tonumber(ARGV[9]), tonumber(ARGV[10])
 local TOKEN = 1000
 
 if redis.call('TYPE', KEYS[1]).ok == 'string' then
-  return {'ended', 0, false, 0, false, 0, false, 0, false}
+  return {'ended', 0, false, 0, false, 0, false, 0, false, false}
 end
-local known = redis.call('HMGET', KEYS[1], 'attempts', 'claim', 'limited', 'plan', 'sent', 'dying', 'parked')
+local known = redis.call('HMGET', KEYS[1], 'attempts', 'claim', 'limited', 'plan', 'sent', 'dying', 'parked', 'album')
 local attempts, ours = tonumber(known[1]) or 0, known[2] == worker
+local begun_before = attempts > 0
 if attempts > 0 and not ours and not suspect_may_run then
-  return {'suspect', attempts, false, 0, false, 0, false, 0, false}
+  return {'suspect', attempts, false, 0, false, 0, false, 0, false, false}
 end
 -- One that was never counted is counted even if the claim is ours: Redis lost its memory in between.
 if not ours or after_panic or attempts == 0 then
@@ -89,7 +90,14 @@ if not limited then
   end
 end
 
+-- The parts of the first attempt stay: a service may have answered for these. One that was by itself has none.
+local album = known[8]
+if ARGV[17] == '1' and not album and not begun_before then
+  album = ARGV[18]
+  redis.call('HSET', KEYS[1], 'album', album)
+end
+
 redis.call('HSET', KEYS[1], 'attempts', attempts, 'claim', worker, 'limited', limited)
 redis.call('EXPIRE', KEYS[1], open_seconds)
 return {'run', attempts, user_id, tonumber(limited), known[4], tonumber(known[5]) or 0, known[6],
-  tonumber(known[7]) or 0, sticky}
+  tonumber(known[7]) or 0, sticky, album}

@@ -112,6 +112,7 @@ impl Store {
             .arg(charge.is_some_and(|charge| charge.album.is_some()));
         call.arg(bucket::HISTORY);
         call.arg(begin.sticky_in.is_some()).arg(charge.is_some_and(|charge| charge.only_if_sticky));
+        call.arg(begin.album.is_some()).arg(begin.album.map(numbers).unwrap_or_default());
         self.call(&call).await.map(begun)
     }
 
@@ -122,12 +123,13 @@ impl Store {
         plan: &Bytes,
         beside: Option<&Beside<'_>>,
     ) -> Result<(), StoreError> {
-        let Beside { session, sticky } = beside.cloned().unwrap_or_default();
+        let Beside { session, sticky, album } = beside.cloned().unwrap_or_default();
         let mut call = step(key, worker, "plan");
         call.key(Keys(key).sticky(sticky.as_ref().map_or(0, |sticky| sticky.chat)));
+        with_parts(&mut call, key, album);
         call.arg(&plan[..]);
         let session = session.map_or(("", 0), |session| (session.user_id, session.seconds));
-        call.arg(session.0).arg(session.1);
+        call.arg(session.0).arg(session.1).arg(REMEMBER_SECONDS);
         if let Some(sticky) = sticky {
             call.arg(sticky.to.unwrap_or_default()).arg(sticky.seconds);
         }
@@ -170,8 +172,15 @@ impl Store {
         self.written(&call).await
     }
 
-    pub(super) async fn finish(&self, key: &UpdateKey, worker: &str, end: End) -> Result<(), StoreError> {
+    pub(super) async fn finish(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        end: End,
+        album: &[u64],
+    ) -> Result<(), StoreError> {
         let mut call = step(key, worker, "finish");
+        with_parts(&mut call, key, album);
         call.arg(if end == End::Done { "done" } else { "dead" }).arg(REMEMBER_SECONDS);
         self.written(&call).await
     }
@@ -301,6 +310,18 @@ fn step<'a>(key: &UpdateKey, worker: &str, step: &str) -> ScriptInvocation<'a> {
     call
 }
 
+/// Adds the keys of an album's other parts.
+fn with_parts(call: &mut ScriptInvocation<'_>, key: &UpdateKey, album: &[u64]) {
+    for part in album {
+        call.key(Keys(&key.of_part(*part)).update());
+    }
+}
+
+/// As they are kept with an update: "7 8 9".
+fn numbers(album: &[u64]) -> String {
+    album.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
+}
+
 fn parked(bot: u64) -> String {
     format!("tgw:{{{bot}}}:parked")
 }
@@ -338,19 +359,31 @@ impl Keys<'_> {
     }
 }
 
-/// What `begin.lua` returns: a word, then attempts, user_id, limited, plan, sent, dying, parked until and sticky.
-type BeginAnswer =
-    (String, u32, Option<String>, bool, Option<Vec<u8>>, u32, Option<Vec<u8>>, u64, Option<String>);
+/// What `begin.lua` returns: a word, then attempts, user_id, limited, plan, sent, dying, parked until, sticky and album.
+type BeginAnswer = (
+    String,
+    u32,
+    Option<String>,
+    bool,
+    Option<Vec<u8>>,
+    u32,
+    Option<Vec<u8>>,
+    u64,
+    Option<String>,
+    Option<String>,
+);
 
 fn begun(
-    (word, attempts, user_id, limited, plan, sent, dying, parked_until_ms, sticky): BeginAnswer,
+    (word, attempts, user_id, limited, plan, sent, dying, parked_until_ms, sticky, album): BeginAnswer,
 ) -> Begun {
     match word.as_str() {
         "ended" => Begun::Ended,
         "suspect" => Begun::Suspect(attempts),
         _ => {
             let (plan, dying) = (plan.map(Bytes::from), dying.map(Bytes::from));
-            Begun::Run(Run { attempts, user_id, sticky, limited, plan, sent, dying, parked_until_ms })
+            let parts = album.iter().flat_map(|album| album.split(' '));
+            let album = parts.filter_map(|part| part.parse().ok()).collect();
+            Begun::Run(Run { attempts, user_id, sticky, limited, plan, sent, dying, parked_until_ms, album })
         }
     }
 }

@@ -1,5 +1,5 @@
 -- One write of an update that was begun. See `Store` for what each step promises.
--- KEYS: update, session; of a plan, sticky. ARGV: worker, step, and what the step needs.
+-- KEYS: update, session; of a plan, sticky; of a plan and a finish, the other parts of the album. ARGV: worker, step, and what the step needs.
 -- Returns 1, or 0 where another worker has claimed the update since.
 local worker, step = ARGV[1], ARGV[2]
 
@@ -18,9 +18,19 @@ end
 local claim = redis.call('HGET', KEYS[1], 'claim')
 if claim and claim ~= worker then return 0 end
 
+-- The other parts of the album, from that key on, end too; one that has ended stays as it is.
+local function end_parts(from, word, seconds)
+  for at = from, #KEYS do
+    if redis.call('TYPE', KEYS[at]).ok ~= 'string' then
+      redis.call('SET', KEYS[at], word, 'EX', seconds)
+    end
+  end
+end
+
 if step == 'finish' then
   -- SET replaces the hash: of an update that has ended only this is kept (facts D5).
   redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4])
+  end_parts(3, ARGV[3], ARGV[4])
   return 1
 end
 if step == 'release' then
@@ -34,11 +44,12 @@ end
 if step == 'plan' then
   redis.call('HSETNX', KEYS[1], 'plan', ARGV[3])
   if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[5]) end
-  if ARGV[6] == '' then
+  if ARGV[7] == '' then
     redis.call('DEL', KEYS[3])
-  elseif ARGV[6] then
-    redis.call('SET', KEYS[3], ARGV[6], 'EX', ARGV[7])
+  elseif ARGV[7] then
+    redis.call('SET', KEYS[3], ARGV[7], 'EX', ARGV[8])
   end
+  end_parts(4, 'done', ARGV[6])
 elseif step == 'sent' then
   redis.call('HSET', KEYS[1], 'sent', ARGV[3])
 elseif step == 'parked' then

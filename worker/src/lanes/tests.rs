@@ -1,0 +1,261 @@
+use std::time::Duration;
+
+use super::*;
+
+/// Writes down when each job began and ended; a job takes as many ms as it says.
+#[derive(Default)]
+struct Diary(Mutex<Vec<(&'static str, u32)>>);
+
+struct Job {
+    name: u32,
+    takes_ms: u64,
+    next: Next,
+    /// Jobs of one set are done as one.
+    set: Option<u32>,
+    /// The names of those that were joined.
+    with: Vec<u32>,
+}
+
+/// As many belong to a set.
+const WHOLE_SET: usize = 4;
+const PATIENCE: Duration = Duration::from_millis(1000);
+
+impl Work for Diary {
+    type Job = Job;
+    type Mark = u32;
+
+    fn mark(&self, job: &Job) -> u32 {
+        job.name
+    }
+
+    fn gathers(&self, job: &Job) -> Option<Duration> {
+        (job.set.is_some() && job.with.len() + 1 < WHOLE_SET).then_some(PATIENCE)
+    }
+
+    fn join(&self, head: &mut Job, next: Job) -> Result<(), Job> {
+        if head.set != next.set {
+            return Err(next);
+        }
+        if head.name != next.name && !head.with.contains(&next.name) {
+            head.with.push(next.name);
+        }
+        Ok(())
+    }
+
+    async fn broken_off(&self, name: u32) {
+        self.0.lock().unwrap().push(("broken off", name));
+    }
+
+    async fn work(&self, job: Job, signals: Signals) -> (Next, Option<Job>) {
+        self.0.lock().unwrap().push(("begin", job.name));
+        self.0.lock().unwrap().extend(job.with.iter().map(|name| ("with", *name)));
+        tokio::select! {
+            () = signals.abort.cancelled() => return (Next::Stop, None),
+            () = tokio::time::sleep(Duration::from_millis(job.takes_ms)) => {}
+        }
+        self.0.lock().unwrap().push(("end", job.name));
+        // A set that takes no time is done by its first job alone; the others are left.
+        let mut left = job.with.into_iter().filter(|_| job.takes_ms == 0);
+        let left = left.next().map(|name| Job { name, with: left.collect(), ..one(name, job.set, 0) });
+        (job.next, left)
+    }
+}
+
+fn job(name: u32, takes_ms: u64) -> Job {
+    one(name, None, takes_ms)
+}
+
+fn one(name: u32, set: Option<u32>, takes_ms: u64) -> Job {
+    Job { name, takes_ms, next: Next::Go, set, with: Vec::new() }
+}
+
+fn lanes(permits: usize) -> (Arc<Diary>, Lanes<Diary>) {
+    let diary = Arc::new(Diary::default());
+    (diary.clone(), Lanes::new(diary, Arc::new(Semaphore::new(permits))))
+}
+
+const CHAT: Option<LaneKey> = Some(LaneKey::Chat(1));
+
+#[tokio::test(start_paused = true)]
+async fn a_chats_jobs_run_one_at_a_time_in_their_order() {
+    let (diary, lanes) = lanes(10);
+    (0..5).for_each(|name| lanes.push(CHAT, job(name, 50 - u64::from(name) * 10)));
+    lanes.idle().await;
+    let expected: Vec<_> = (0..5).flat_map(|name| [("begin", name), ("end", name)]).collect();
+    assert_eq!(*diary.0.lock().unwrap(), expected);
+    assert!(lanes.inner.hand().waiting.is_empty(), "an idle lane costs something");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_chat_holds_no_other() {
+    let (diary, lanes) = lanes(10);
+    lanes.push(CHAT, job(1, 10_000));
+    lanes.push(Some(LaneKey::Chat(2)), job(2, 1));
+    lanes.push(Some(LaneKey::Query(1)), job(3, 2));
+    lanes.push(None, job(4, 3));
+    lanes.idle().await;
+    let ends: Vec<_> =
+        diary.0.lock().unwrap().iter().filter(|(what, _)| *what == "end").map(|(_, n)| *n).collect();
+    assert_eq!(ends, [2, 3, 4, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_run_at_once_than_there_are_permits() {
+    let (diary, lanes) = lanes(2);
+    (0..6).for_each(|name| lanes.push(Some(LaneKey::Chat(i64::from(name))), job(name, 10)));
+    lanes.idle().await;
+    let (mut now, mut most) = (0, 0);
+    for (what, _) in diary.0.lock().unwrap().iter() {
+        now += if *what == "begin" { 1 } else { -1 };
+        most = most.max(now);
+    }
+    assert_eq!(most, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_behind_a_job_that_stopped_does_not_overtake_it() {
+    let (diary, lanes) = lanes(10);
+    lanes.push(CHAT, Job { next: Next::Stop, ..job(1, 5) });
+    lanes.push(CHAT, job(2, 5));
+    lanes.push(Some(LaneKey::Chat(2)), job(3, 50));
+    lanes.aborted().await;
+    lanes.idle().await;
+    let diary = diary.0.lock().unwrap();
+    assert!(!diary.contains(&("begin", 2)) && !diary.contains(&("end", 3)), "{diary:?}");
+    assert!(diary.contains(&("broken off", 1)) && diary.contains(&("broken off", 3)), "{diary:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_put_back_takes_no_other_with_it() {
+    let (diary, lanes) = lanes(10);
+    lanes.push(CHAT, Job { next: Next::PutBack, ..job(1, 5) });
+    lanes.push(CHAT, job(2, 5));
+    lanes.push(Some(LaneKey::Chat(2)), job(3, 50));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    lanes.halt();
+    lanes.idle().await;
+    let diary = diary.0.lock().unwrap();
+    assert!(!diary.contains(&("begin", 2)), "{diary:?}");
+    assert!(!diary.contains(&("broken off", 3)), "{diary:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_halt_what_runs_may_end_and_nothing_starts() {
+    let (diary, lanes) = lanes(10);
+    lanes.push(CHAT, job(1, 50));
+    lanes.push(CHAT, job(2, 50));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    lanes.halt();
+    lanes.idle().await;
+    assert_eq!(*diary.0.lock().unwrap(), [("begin", 1), ("end", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_renewal_what_runs_ends_before_what_comes_again() {
+    let (diary, lanes) = lanes(10);
+    (1..=3).for_each(|name| lanes.push(CHAT, job(name, 50)));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(lanes.in_hand(), 3);
+    lanes.renew();
+    assert_eq!((lanes.in_hand(), lanes.oldest()), (0, None));
+    (1..=3).for_each(|name| lanes.push(CHAT, job(name * 10, 50)));
+    lanes.idle().await;
+    let expected = [1, 10, 20, 30].iter().flat_map(|name| [("begin", *name), ("end", *name)]);
+    assert_eq!(*diary.0.lock().unwrap(), expected.collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_oldest_in_hand_is_known_started_or_not() {
+    let (_, lanes) = lanes(1);
+    let begun = Instant::now();
+    lanes.push(CHAT, job(1, 50));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    lanes.push(CHAT, job(2, 50));
+    assert_eq!(lanes.oldest(), Some(begun));
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(lanes.oldest(), Some(begun + Duration::from_millis(20)));
+    lanes.idle().await;
+    assert_eq!((lanes.in_hand(), lanes.oldest()), (0, None));
+}
+
+/// What was done, without its ends.
+fn done(diary: &Diary) -> Vec<(&'static str, u32)> {
+    diary.0.lock().unwrap().iter().filter(|(what, _)| *what != "end").copied().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_belongs_together_is_one_job_however_it_came() {
+    let (diary, lanes) = lanes(10);
+    // Behind a job that runs, so all are there; then one by one; and the last of a set that is whole waits for nobody.
+    lanes.push(CHAT, job(1, 50));
+    (2..=4).for_each(|name| lanes.push(CHAT, one(name, Some(1), 10)));
+    lanes.push(CHAT, job(5, 10));
+    for name in 6..=9 {
+        tokio::time::sleep(PATIENCE - Duration::from_millis(1)).await;
+        lanes.push(CHAT, one(name, Some(2), 10));
+    }
+    lanes.push(CHAT, one(10, Some(2), 10));
+    lanes.idle().await;
+    let sets = [("begin", 2), ("with", 3), ("with", 4), ("begin", 5), ("begin", 6), ("with", 7), ("with", 8)];
+    assert_eq!(done(&diary)[1..], [&sets[..], &[("with", 9), ("begin", 10)]].concat());
+    assert!(lanes.inner.hand().gathering.is_empty() && lanes.inner.hand().waiting.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_gathers_waits_until_another_stands_behind_it_or_nothing_came_for_its_time() {
+    let (diary, lanes) = lanes(1);
+    let begun = Instant::now();
+    lanes.push(CHAT, one(1, Some(1), 10));
+    lanes.push(CHAT, one(2, Some(1), 10));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((done(&diary).len(), lanes.in_hand(), lanes.oldest()), (0, 2, Some(begun)));
+    // It has no permit while it waits.
+    lanes.push(Some(LaneKey::Chat(2)), job(9, 1));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(done(&diary), [("begin", 9)]);
+    lanes.push(CHAT, one(3, Some(2), 10));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(done(&diary)[1..], [("begin", 1), ("with", 2)]);
+    // The next is alone, and its time runs from when it came.
+    tokio::time::sleep(PATIENCE - Duration::from_millis(20)).await;
+    assert_eq!(done(&diary).len(), 3);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(done(&diary)[3..], [("begin", 3)]);
+    lanes.idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_gathered_and_not_done_is_next_before_all_that_waits() {
+    let (diary, lanes) = lanes(10);
+    (1..=3).for_each(|name| lanes.push(CHAT, one(name, Some(1), 0)));
+    lanes.push(CHAT, job(4, 10));
+    lanes.idle().await;
+    let expected =
+        [("begin", 1), ("with", 2), ("with", 3), ("begin", 2), ("with", 3), ("begin", 3), ("begin", 4)];
+    assert_eq!(done(&diary), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_halt_what_still_gathers_is_not_begun() {
+    let (diary, lanes) = lanes(10);
+    (1..=2).for_each(|name| lanes.push(CHAT, one(name, Some(1), 10)));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    lanes.halt();
+    lanes.idle().await;
+    assert_eq!(*diary.0.lock().unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_renewal_what_still_gathers_takes_each_in_once() {
+    let (diary, lanes) = lanes(10);
+    (1..=2).for_each(|name| lanes.push(CHAT, one(name, Some(1), 10)));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    lanes.renew();
+    (1..=3).for_each(|name| lanes.push(CHAT, one(name, Some(1), 10)));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    // All that came again are in hand, and age.
+    assert!(lanes.in_hand() >= 3 && lanes.oldest().is_some());
+    lanes.push(CHAT, job(4, 10));
+    lanes.idle().await;
+    assert_eq!(done(&diary), [("begin", 1), ("with", 2), ("with", 3), ("begin", 4)]);
+}

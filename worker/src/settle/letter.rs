@@ -1,0 +1,46 @@
+//! The dead letters of what died: one for an update, and one for each part of an album, so that a replay has all of
+//! them again, side by side.
+
+use bytes::Bytes;
+use shared::clock;
+use shared::queue::{Letter, Reason};
+use shared::traces::Span;
+
+use crate::handle::outcome::Death;
+use crate::job::{Part, Update};
+
+/// Which letters are owed for a death of `head` and of the `others` of its album.
+pub(super) fn letters(head: &Update, others: &[Part], death: &Death, span: &Span) -> Vec<Letter> {
+    // What Telegram failed to take is an answer to the whole album, and all of it goes with the first part.
+    let others = if death.reason == Reason::Telegram { &[] } else { others };
+    let rest = death.rest.as_ref().map(|rest| Bytes::from(rest.0.clone()));
+    let first = Letter { rest, ..letter(head, death, span) };
+    std::iter::once(first).chain(others.iter().map(|part| letter(&part.update, death, span))).collect()
+}
+
+fn letter(update: &Update, death: &Death, span: &Span) -> Letter {
+    let Update { envelope, incoming, key, .. } = update;
+    let now = clock::now_ms();
+    Letter {
+        reason: death.reason,
+        error: death.error.clone(),
+        update_id: Some(envelope.update_id),
+        bot: Some(key.bot),
+        kind: envelope.kind.clone(),
+        lane: envelope.lane,
+        chat_id: incoming.chat.map(|chat| chat.id),
+        user_id: incoming.user.as_ref().map(|user| user.id),
+        route: death.route.clone(),
+        service: death.service.clone(),
+        attempts: death.attempts,
+        received_ms: envelope.received_ms,
+        first_failed_ms: envelope.replayed.as_ref().map_or(now, |replayed| replayed.first_failed_ms),
+        last_failed_ms: now,
+        replays: envelope.replay,
+        replayed: envelope.replayed.clone(),
+        // A replay hangs under the run that died.
+        traceparent: span.traceparent().or_else(|| envelope.traceparent.clone()),
+        body: envelope.body.clone(),
+        rest: None,
+    }
+}
