@@ -61,8 +61,9 @@ impl Gateway {
             partitions,
             readiness: readiness.clone(),
         };
+        let messages = worker::messages(&worker, &parts);
         let worker = worker::Application::build(worker, parts).await?;
-        let ingress = ingress::Application::build(ingress, publisher, spool, readiness)?;
+        let ingress = ingress::Application::build(ingress, publisher, spool, readiness, messages)?;
         Ok(Self { ingress, worker, database, letters, _window: window })
     }
 

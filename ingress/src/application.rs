@@ -33,12 +33,14 @@ pub struct Application {
 
 impl Application {
     /// Binds the socket. The publisher may still be connecting: until it has, updates go to the spool. Without a
-    /// spool (the embedded queue needs none) what the publisher can't take is refused.
+    /// spool (the embedded queue needs none) what the publisher can't take is refused. `more` are routes beside the
+    /// webhook and the pages.
     pub fn build(
         settings: Settings,
         publisher: Publisher,
         spool: Option<Tended>,
         readiness: Readiness,
+        more: admin::Routes,
     ) -> Result<Self, Failure> {
         events::begin();
         let bind = |error| Failure::Failed(format!("can't listen on {}: {error}", settings.listen));
@@ -64,6 +66,7 @@ impl Application {
                 .app_data(webhook.clone())
                 .route("/webhook/telegram", web::post().to(webhook::handle))
                 .configure(admin::routes(ready.clone()))
+                .configure(|config: &mut web::ServiceConfig| more(config))
         });
         let server = server.workers(settings.http_workers).keep_alive(KEEP_ALIVE).disable_signals();
         let server = server.listen(listener).map_err(bind)?.run();

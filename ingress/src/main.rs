@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use ingress::{Application, Settings, publisher_with_spool};
 use shared::program::{self, Failure, Stopped};
@@ -35,7 +36,8 @@ async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure
         Path::new(folder),
         Shown { spool: Some(spool.spool()), queue: None, readiness: readiness.clone() },
     );
-    let ended = Application::build(settings, publisher, Some(spool), readiness)?.run(stop).await;
+    let ended =
+        Application::build(settings, publisher, Some(spool), readiness, Arc::new(|_| {}))?.run(stop).await;
     traces.end(&ended).await;
     ended
 }

@@ -1,6 +1,7 @@
 //! `/health`, `/ready` and `/metrics`: the same three for every program.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
@@ -12,6 +13,9 @@ use crate::readiness::Readiness;
 
 /// After SIGTERM requests are taken for up to this long, so that a load balancer can notice (contract 9).
 const LINGER: Duration = Duration::from_secs(5);
+
+/// Routes of a program's own beside the three pages, for each of its server's threads.
+pub type Routes = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
 
 /// How long requests are taken after the signal, within the grace.
 pub fn linger(grace: Duration) -> Duration {
@@ -59,8 +63,12 @@ fn metrics() -> String {
     })
 }
 
-/// A server of nothing but these three, on one thread.
-pub fn server(listener: TcpListener, readiness: Readiness) -> std::io::Result<Server> {
-    let app = move || App::new().configure(routes(readiness.clone()));
+/// A server of these three and of `more`, on one thread.
+pub fn server(listener: TcpListener, readiness: Readiness, more: Routes) -> std::io::Result<Server> {
+    let app = move || {
+        App::new()
+            .configure(routes(readiness.clone()))
+            .configure(|config: &mut web::ServiceConfig| more(config))
+    };
     Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())
 }

@@ -17,9 +17,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::bulk::Dispatcher;
 use crate::claim::Keeper;
 use crate::fence::Fence;
 use crate::handle::Handler;
+use crate::messages::messages;
 use crate::roster::{Own, Roster, Share};
 use crate::routing::{Routing, Source};
 use crate::settings::Settings;
@@ -47,6 +49,7 @@ pub struct Parts {
 /// A worker that is set up and not yet working.
 pub struct Application {
     keeper: Keeper,
+    dispatcher: Dispatcher,
     roster: Option<Roster>,
     able: watch::Sender<bool>,
     partitions: u16,
@@ -75,6 +78,7 @@ impl Application {
             limits: settings.limits,
             worker: uuid::Uuid::new_v4().to_string(),
             recent: Default::default(),
+            addresses: Default::default(),
             fence,
             room: Default::default(),
         };
@@ -85,6 +89,16 @@ impl Application {
         let (roster, share) = match parts.workers.map(|fanout| Roster::new(fanout, own)) {
             Some((roster, share)) => (Some(roster), share),
             None => (None, watch::channel(Share::whole(parts.partitions)).1),
+        };
+        let dispatcher = Dispatcher {
+            consumer: parts.consumer.clone(),
+            queue: parts.letters.clone(),
+            telegram: telegram.clone(),
+            fence: handler.fence.clone(),
+            rate: settings.bulk_rate,
+            share: share.clone(),
+            token: telegram.token().subscribe(),
+            stop: stop.clone(),
         };
         let keeper = Keeper {
             consumer: parts.consumer,
@@ -104,7 +118,19 @@ impl Application {
             grace: settings.grace,
         };
         let (partitions, readiness) = (parts.partitions, parts.readiness);
-        Ok(Self { keeper, roster, able, partitions, telegram, routing, source, readiness, stop, samples })
+        Ok(Self {
+            keeper,
+            dispatcher,
+            roster,
+            able,
+            partitions,
+            telegram,
+            routing,
+            source,
+            readiness,
+            stop,
+            samples,
+        })
     }
 
     /// Works until `stop`, then ends what is in hand.
@@ -123,6 +149,7 @@ impl Application {
         for partition in 0..self.partitions {
             keepers.spawn(self.keeper.clone().keep(partition));
         }
+        let dispatching = tokio::spawn(self.dispatcher.run());
         tokio::select! {
             () = stop.cancelled() => {}
             failure = disagreed => return Err(failure),
@@ -134,6 +161,9 @@ impl Application {
             if !in_time.unwrap_or(false) {
                 stopped = Stopped::TimeRanOut;
             }
+        }
+        if let Err(error) = dispatching.await {
+            tracing::error!(%error, "the dispatcher of bulk ended badly");
         }
         asking.abort();
         sharing.abort();
@@ -161,7 +191,7 @@ async fn first_answers(keeper: &Keeper) {
     }
 }
 
-/// A worker on its own: its three pages beside it.
+/// A worker on its own: its three pages and the services' messages beside it.
 pub async fn run_with_admin(
     settings: Settings,
     parts: Parts,
@@ -169,7 +199,7 @@ pub async fn run_with_admin(
 ) -> Result<Stopped, Failure> {
     let (listen, readiness, linger) =
         (settings.listen, parts.readiness.clone(), admin::linger(settings.grace));
-    let (server, address) = bind_admin(listen, readiness)?;
+    let (server, address) = bind_admin(listen, readiness, messages(&settings, &parts))?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
     events::listening(address);
@@ -198,11 +228,12 @@ pub async fn run_with_admin(
 fn bind_admin(
     listen: SocketAddr,
     readiness: Readiness,
+    more: admin::Routes,
 ) -> Result<(actix_web::dev::Server, SocketAddr), Failure> {
     let bind = |error| Failure::Failed(format!("can't listen on {listen}: {error}"));
     let listener = TcpListener::bind(listen).map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
-    Ok((admin::server(listener, readiness).map_err(bind)?, address))
+    Ok((admin::server(listener, readiness, more).map_err(bind)?, address))
 }
 
 /// Keeps the roster, where there is one, and whether this worker is able: connected, and its token not wrong.

@@ -22,6 +22,7 @@ use crate::lanes::Lanes;
 use crate::roster::Share;
 use crate::settle::Settler;
 use crate::token::Token;
+pub use returned::settle_down;
 use turn::Taken;
 
 /// A claim that lasted this long was a good one.

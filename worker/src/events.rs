@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use shared::clock;
 use shared::metrics::{self, OPEN};
-use shared::queue::PublishError;
+use shared::queue::{Bulk, PublishError};
+use uuid::Uuid;
 
 use crate::handle::Attempt;
 use crate::handle::outcome::{Done, Outcome};
 use crate::incoming::Incoming;
+use crate::messages::{Priority, Refusal};
 use crate::services::ServiceError;
 use crate::telegram::Pending;
 use crate::telegram::error::CallError;
@@ -51,6 +53,15 @@ metrics::catalogue! {
         "partition": OPEN, "state": &["ready", "in_hand"]);
     OLDEST: gauges("tgw_update_oldest_seconds",
         "Age of the oldest update in this worker's hand, by its receipt; 0 where it has none");
+    MESSAGES: counters("tgw_messages_total",
+        "Messages of services that were queued", "priority": &["reply", "notification", "broadcast"]);
+    MESSAGES_REFUSED: counters("tgw_messages_refused_total",
+        "Messages of services that were not taken", "why": &Refusal::WORDS);
+    BULK: counters("tgw_bulk_dispatched_total",
+        "Notifications and broadcasts that this worker put into their chats' partitions",
+        "queue": &["notifications", "broadcasts"]);
+    BULK_WAITING: known_gauges("tgw_bulk_waiting",
+        "Notifications and broadcasts that wait for their turn, told by the worker that dispatches", "queue": OPEN);
     WORKERS: gauges("tgw_workers_known", "Workers that this one knows of, with itself");
 }
 
@@ -318,6 +329,44 @@ pub fn letters_waiting(count: Option<u64>) {
     match count {
         Some(count) => metrics::set(&LETTERS, &[], count as i64),
         None => metrics::remove(&LETTERS, &[]),
+    }
+}
+
+/// This worker takes notifications and broadcasts out of their queues for all, or does so no more.
+pub fn dispatching(begins: bool) {
+    if begins {
+        tracing::info!("this worker dispatches bulk messages");
+    } else {
+        tracing::info!("this worker dispatches bulk messages no more");
+    }
+}
+
+pub fn bulk_dispatched(bulk: Bulk) {
+    metrics::count(&BULK, &[bulk.as_str()]);
+}
+
+/// None where another worker tells.
+pub fn bulk_waiting(bulk: Bulk, count: Option<u64>) {
+    match count {
+        Some(count) => metrics::set(&BULK_WAITING, &[bulk.as_str()], count as i64),
+        None => metrics::remove(&BULK_WAITING, &[bulk.as_str()]),
+    }
+}
+
+/// A service's message is on disk.
+pub fn message_taken(priority: Priority, id: u64, request_id: Option<Uuid>) {
+    metrics::count(&MESSAGES, &[priority.as_str()]);
+    let (request_id, priority) = (request_id.map(tracing::field::display), priority.as_str());
+    tracing::info!(id, request_id, priority, "a service's message is queued");
+}
+
+pub fn message_refused(refusal: &Refusal) {
+    metrics::count(&MESSAGES_REFUSED, &[refusal.as_str()]);
+    match refusal {
+        Refusal::ComeAgain(_) | Refusal::Stranger => {
+            tracing::warn!(why = %refusal, "a service's message is not taken");
+        }
+        _ => tracing::info!(why = %refusal, "a service's message is not taken"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Command;
+use secrecy::SecretString;
 use shared::settings::{
     Problems, SettingError, Taker, Values, address, http_url, seconds, whole, with_flags,
 };
@@ -56,6 +57,10 @@ pub struct Settings {
     pub telegram: telegram::Settings,
     pub limits: Limits,
     pub routes: RouteSettings,
+    /// What services send to post messages; none of them may without it.
+    pub messages_token: Option<SecretString>,
+    /// Bulk messages a second, of all workers together; 0.1 to 1000.
+    pub bulk_rate: f64,
     /// What the routes are read from again.
     pub values: Values,
     /// Updates in hand, 1 or more.
@@ -72,19 +77,42 @@ impl Settings {
         let listen = problems.take(address(values, "LISTEN_ADDR", "0.0.0.0:8001"));
         let concurrency = problems.take(whole(values, "CONCURRENCY", 1..=1_000_000));
         let grace = problems.take(seconds(values, "SHUTDOWN_GRACE", 0.0..=3600.0));
+        let messages_token = problems.take(read_messages_token(values)).flatten();
         if values.is_given("BOT_ID") {
             // The worker has it from the token, but a bad value is told all the same.
             problems.take(whole(values, "BOT_ID", 1..=i64::MAX as u64));
         }
-        let read = (listen, telegram, limits, routes, concurrency, grace);
-        let (Some(listen), Some(telegram), Some(limits), Some(routes), Some(concurrency), Some(grace)) = read
+        let bulk_rate = problems.take(read_bulk_rate(values));
+        let read = (listen, telegram, limits, routes, concurrency, grace, bulk_rate);
+        let (
+            Some(listen),
+            Some(telegram),
+            Some(limits),
+            Some(routes),
+            Some(concurrency),
+            Some(grace),
+            Some(bulk_rate),
+        ) = read
         else {
             return Err(problems);
         };
         let (concurrency, values) = (concurrency as u32, values.clone());
-        let settings = Self { listen, telegram, limits, routes, values, concurrency, grace };
+        let settings =
+            Self { listen, telegram, limits, routes, messages_token, bulk_rate, values, concurrency, grace };
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
+}
+
+fn read_bulk_rate(values: &Values) -> Result<f64, SettingError> {
+    values.parse("BULK_RATE", "messages a second, a number from 0.1 to 1000", |text| {
+        text.parse::<f64>().ok().filter(|rate| (0.1..=1000.0).contains(rate))
+    })
+}
+
+fn read_messages_token(values: &Values) -> Result<Option<SecretString>, SettingError> {
+    values.optional("MESSAGES_TOKEN", "a token: plain ASCII without spaces", |text| {
+        auth::is_token(text).then(|| SecretString::from(text))
+    })
 }
 
 fn read_limits(values: &Values) -> Result<Limits, Problems> {

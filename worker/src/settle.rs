@@ -22,6 +22,7 @@ use crate::handle::{Attempt, Handled, Handler, Spinner, request_id};
 use crate::incoming::Incoming;
 use crate::job::{Group, Hand, Job, NEXT_PART, Part, Update};
 use crate::lanes::{LaneKey, Next, Signals, Work};
+use crate::messages::{Queued, is_message};
 use crate::routing::Routing;
 use crate::spans;
 use letter::letters;
@@ -74,7 +75,7 @@ impl Settler {
             }
         }
         let begun = Instant::now();
-        let request_id = request_id(&head.key);
+        let request_id = self.request_id(&head);
         let span = spans::handling(&head.envelope, &head.key, &request_id);
         let Handled { outcome, with } =
             self.attempts(&head, &others, &routing, &request_id, &span, signals).await;
@@ -172,6 +173,13 @@ impl Settler {
                 with: others.iter().map(|part| part.update.id()).collect(),
             }
         })
+    }
+
+    /// Of the update; of a message that answers one, that one's.
+    fn request_id(&self, update: &Update) -> String {
+        let message = Some(&update.envelope).filter(|envelope| is_message(envelope));
+        let answered = message.and_then(Queued::read).and_then(|queued| queued.request_id);
+        answered.map_or_else(|| request_id(&update.key), |id| id.to_string())
     }
 
     /// `dying`, the letters confirmed, and only then the end: found dying again, it is buried again and

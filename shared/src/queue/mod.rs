@@ -4,6 +4,7 @@
 //! which. What they carry is the same, and what they promise is the same: a publish that returned `Ok` is
 //! on disk, and an update is handed out again and again until it is acked.
 
+mod bulk;
 pub mod embedded;
 mod envelope;
 mod letter;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::events;
+pub use bulk::Bulk;
 pub use envelope::{Envelope, Replayed, partition_of};
 pub use letter::{Letter, Reason};
 
@@ -94,6 +96,14 @@ impl Publisher {
         }
     }
 
+    /// Returns when the message is on disk in a queue beside the partitions, to wait for its turn.
+    pub async fn publish_bulk(&self, envelope: &Envelope, bulk: Bulk) -> Result<(), PublishError> {
+        match self {
+            Self::RabbitMq(queue) => queue.publish_bulk(envelope, bulk).await,
+            Self::Embedded(queue) => queue.publish_bulk(envelope, bulk).await,
+        }
+    }
+
     /// Returns when the dead letter is on disk at the broker.
     pub async fn bury(&self, letter: &Letter) -> Result<(), PublishError> {
         let buried = match self {
@@ -124,7 +134,7 @@ pub enum Consumer {
 }
 
 impl Consumer {
-    /// Takes one partition, with at most `prefetch` updates in hand at a time. No two claims of a
+    /// Takes one partition, or a bulk queue by its number, with at most `prefetch` updates in hand at a time. No two claims of a
     /// partition exist at once. On RabbitMQ this waits for the connection.
     pub async fn claim(&self, partition: u16, prefetch: u16) -> Result<Claim, ClaimError> {
         match self {

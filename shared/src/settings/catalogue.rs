@@ -109,6 +109,17 @@ pub const ALL: &[Setting] = &[
     secret("MATCHING_SERVICE_SECRET", Worker, "Signs what the service is asked; 16 bytes or more"),
     secret("NOTIFICATION_SERVICE_SECRET", Worker, "Signs what the service is asked; 16 bytes or more"),
     secret("USER_PROFILE_SERVICE_SECRET", Worker, "Signs what the service is asked; 16 bytes or more"),
+    secret(
+        "MESSAGES_TOKEN",
+        Worker,
+        "What services send to POST /v1/messages: Authorization: Bearer …; off without it",
+    ),
+    plain(
+        "BULK_RATE",
+        "30",
+        Worker,
+        "Notifications and broadcasts a second, of all workers together (facts T14)",
+    ),
     optional("ROUTES_FILE", Worker, "The routing table, TOML; without it the built-in table"),
     plain("ACCEPT_DEADLINE", "0.5", Ingress, "Seconds in which every request is answered"),
     plain(

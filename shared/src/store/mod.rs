@@ -12,12 +12,17 @@ pub mod redis;
 use std::time::Duration;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 /// An ended update is remembered this long: 25 h, since Telegram may repeat one for 24 h (facts T4, T8).
 pub const REMEMBER_SECONDS: u64 = 90_000;
 
 /// What is known of an update that has not ended is kept this long (48 h): twice the life of a message.
 pub const OPEN_SECONDS: u64 = 172_800;
+
+/// Who has an internal id is known for so long after they were last seen under it (30 days), or for as long as a
+/// session lives, where that is longer: services write to people who have been away.
+pub const ADDRESS_SECONDS: u64 = 2_592_000;
 
 /// Which update. All that is kept of it lies under one hash tag, so that a script runs on Redis Cluster (facts D5).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,11 +186,11 @@ impl Store {
         }
     }
 
-    /// For how long the bot is still parked.
-    pub async fn bot_parked(&self, bot: u64) -> Result<Option<Duration>, StoreError> {
+    /// Tells how many replies this worker has sent since it told it last, and is told what concerns the whole bot.
+    pub async fn beat(&self, bot: u64, replies: u64) -> Result<Beat, StoreError> {
         match self {
-            Self::Redis(store) => store.bot_parked(bot).await,
-            Self::Embedded(_) => Ok(None),
+            Self::Redis(store) => store.beat(bot, replies).await,
+            Self::Embedded(_) => Ok(Beat::default()),
         }
     }
 
@@ -228,10 +233,47 @@ impl Store {
         both!(self, store => store.notice_sent(key, window_ms))
     }
 
+    /// Keeps whose an internal id is.
+    pub async fn keep_address(&self, address: &Address<'_>) -> Result<(), StoreError> {
+        both!(self, store => store.keep_address(address))
+    }
+
+    /// The Telegram user with that internal id. `user_<n>`, if no service gave it to anybody, is whom the gateway
+    /// calls so; but not one whom a service has given another name, since it may then have names of that form.
+    pub async fn find_user(&self, bot: u64, user_id: &str) -> Result<Option<i64>, StoreError> {
+        if let Some(user) = both!(self, store => store.address(bot, user_id))? {
+            return Ok(Some(user));
+        }
+        let Some(user) = user_of(user_id) else { return Ok(None) };
+        let session = both!(self, store => store.session(bot, user))?;
+        Ok(Some(user).filter(|_| session.is_none_or(|session| session == user_id)))
+    }
+
+    /// Keeps under a service's key, for `seconds`, which message it was given to; what was kept before stays, and is
+    /// told.
+    pub async fn message_once(
+        &self,
+        bot: u64,
+        key: &str,
+        message: &str,
+        seconds: u64,
+    ) -> Result<Option<String>, StoreError> {
+        both!(self, store => store.message_once(bot, key, message, seconds))
+    }
+
     /// Whether the store answers, for `/ready`.
     pub async fn ping(&self) -> Result<(), StoreError> {
         both!(self, store => store.ping())
     }
+}
+
+/// What concerns the whole bot, whichever worker sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// For how long the bot is still parked.
+    pub parked: Option<Duration>,
+    /// Replies that all workers have told of for about a second; none where there is no other worker.
+    pub replies: Option<u64>,
 }
 
 /// What is written beside a plan: what a service said of its user, and what else it has answered.
@@ -254,10 +296,56 @@ pub struct Sticky<'a> {
     pub seconds: u64,
 }
 
+/// Whose an internal id is.
+#[derive(Clone, Debug)]
+pub struct Address<'a> {
+    pub bot: u64,
+    pub user_id: &'a str,
+    pub user: i64,
+    /// Kept for so long.
+    pub seconds: u64,
+    /// A service has just given this user that name, so nobody else has it any more. Without it the user is known to have
+    /// had it, which takes it from nobody.
+    pub given: bool,
+}
+
 /// A user's session to set.
 #[derive(Clone, Debug)]
 pub struct Session<'a> {
     pub user: i64,
     pub user_id: &'a str,
     pub seconds: u64,
+}
+
+/// The user whom the gateway itself calls so, until a service gives them another name.
+fn user_of(user_id: &str) -> Option<i64> {
+    let digits = user_id.strip_prefix("user_").filter(|digits| !digits.starts_with(['0', '+']))?;
+    digits.parse().ok().filter(|user| *user > 0)
+}
+
+/// A name of somebody else's, of any length and with any characters, as part of a key.
+fn named(name: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_gateway_itself_writes_is_a_name_of_its_own() {
+        assert_eq!(user_of("user_42"), Some(42));
+        for other in [
+            "42",
+            "user_",
+            "user_042",
+            "user_+42",
+            "user_-42",
+            "user_0",
+            "user_4 2",
+            "user_99999999999999999999",
+        ] {
+            assert_eq!(user_of(other), None, "{other}");
+        }
+    }
 }

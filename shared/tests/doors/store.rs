@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use shared::store::{Begin, Begun, Beside, Charge, End, Run, Session, Sticky, Store, StoreError, UpdateKey};
+use shared::store::{
+    Address, Begin, Begun, Beside, Charge, End, Run, Session, Sticky, Store, StoreError, UpdateKey,
+};
 
 use crate::backend::{LONG, Stored};
 
@@ -30,6 +32,10 @@ crate::over_both!(Stored, redis:
     a_notice_is_sent_once_in_its_time,
     an_albums_parts_are_those_of_its_first_attempt,
     an_albums_parts_end_with_its_plan_and_with_its_end,
+    who_was_given_an_internal_id_is_found_by_it,
+    an_address_is_forgotten_after_its_time,
+    the_gateways_own_name_is_known_by_itself_unless_somebody_has_another,
+    a_key_is_given_to_one_message,
 );
 
 pub fn key(stored: &Stored, update_id: u64, owner: i64) -> UpdateKey {
@@ -185,16 +191,16 @@ async fn a_wait_is_known_to_who_takes_the_update_over(stored: Stored) {
 
 async fn a_bots_wait_is_the_longest_that_any_worker_told(stored: Stored) {
     let store = &stored.store;
-    assert_eq!(store.bot_parked(stored.bot).await.unwrap(), None);
+    assert_eq!(store.beat(stored.bot, 0).await.unwrap().parked, None);
     let (short, long) = (Duration::from_millis(300), Duration::from_secs(60));
     for wait in [long, short] {
         store.park_bot(stored.bot, wait).await.unwrap();
     }
     // The embedded store has one worker, which knows by itself.
     let Store::Redis(_) = store else { return };
-    let left = store.bot_parked(stored.bot).await.unwrap().unwrap();
+    let left = store.beat(stored.bot, 0).await.unwrap().parked.unwrap();
     assert!(left <= long && left > long / 2, "{left:?}");
-    assert_eq!(store.bot_parked(stored.bot + 1).await.unwrap(), None);
+    assert_eq!(store.beat(stored.bot + 1, 0).await.unwrap().parked, None);
 }
 
 async fn a_dying_update_is_found_dying(stored: Stored) {
@@ -389,4 +395,54 @@ async fn an_albums_parts_end_with_its_plan_and_with_its_end(stored: Stored) {
     store.finish(&key(11), "w2", End::Dead, &[12]).await.unwrap();
     store.finish(&key(11), "w2", End::Dead, &[12]).await.unwrap();
     assert!(ended(11).await && ended(12).await);
+}
+
+fn named(stored: &Stored, user_id: &'static str, user: i64) -> Address<'static> {
+    Address { bot: stored.bot, user_id, user, seconds: 60, given: true }
+}
+
+async fn who_was_given_an_internal_id_is_found_by_it(stored: Stored) {
+    let (store, bot) = (&stored.store, stored.bot);
+    assert_eq!(store.find_user(bot, "anna").await.unwrap(), None);
+    store.keep_address(&named(&stored, "anna", 5)).await.unwrap();
+    assert_eq!(store.find_user(bot, "anna").await.unwrap(), Some(5));
+    assert_eq!(store.find_user(bot + 1, "anna").await.unwrap(), None, "another bot's");
+    store.keep_address(&named(&stored, "anna", 6)).await.unwrap();
+    assert_eq!(store.find_user(bot, "anna").await.unwrap(), Some(6), "who was given it last");
+    let had = Address { given: false, ..named(&stored, "anna", 5) };
+    store.keep_address(&had).await.unwrap();
+    assert_eq!(store.find_user(bot, "anna").await.unwrap(), Some(6), "who had it takes it from nobody");
+    store.keep_address(&Address { user_id: "bert", ..had }).await.unwrap();
+    assert_eq!(store.find_user(bot, "bert").await.unwrap(), Some(5));
+}
+
+async fn an_address_is_forgotten_after_its_time(stored: Stored) {
+    let brief = Address { seconds: 1, ..named(&stored, "anna", 5) };
+    stored.store.keep_address(&brief).await.unwrap();
+    let deadline = Instant::now() + LONG;
+    while stored.store.find_user(stored.bot, "anna").await.unwrap().is_some() {
+        assert!(Instant::now() < deadline, "it is known for ever");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn the_gateways_own_name_is_known_by_itself_unless_somebody_has_another(stored: Stored) {
+    let (store, bot) = (&stored.store, stored.bot);
+    assert_eq!(store.find_user(bot, "user_7").await.unwrap(), Some(7));
+    let key = key(&stored, 1, 7);
+    run(&stored, &of(&key, "w1")).await;
+    assert_eq!(store.find_user(bot, "user_7").await.unwrap(), Some(7));
+    let session = Session { user: 7, user_id: "user_9", seconds: 60 };
+    store.plan(&key, "w1", &Bytes::from_static(b"{}"), Some(&said(session))).await.unwrap();
+    assert_eq!(store.find_user(bot, "user_7").await.unwrap(), None, "the service calls that one user_9");
+    store.keep_address(&named(&stored, "user_9", 7)).await.unwrap();
+    assert_eq!(store.find_user(bot, "user_9").await.unwrap(), Some(7));
+}
+
+async fn a_key_is_given_to_one_message(stored: Stored) {
+    let (store, bot) = (&stored.store, stored.bot);
+    assert_eq!(store.message_once(bot, "key", "first", 60).await.unwrap(), None);
+    assert_eq!(store.message_once(bot, "key", "second", 60).await.unwrap().as_deref(), Some("first"));
+    assert_eq!(store.message_once(bot, "another", "second", 60).await.unwrap(), None);
+    assert_eq!(store.message_once(bot + 1, "key", "third", 60).await.unwrap(), None);
 }

@@ -16,7 +16,7 @@ const LATE_RETURNS: Duration = Duration::from_millis(150);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The beginning of a claim.
-pub(super) struct First {
+pub struct First {
     /// Sorted by update_id.
     pub returned: Vec<Delivery>,
     pub fresh: Vec<Delivery>,
@@ -24,7 +24,7 @@ pub(super) struct First {
 
 /// Collects until all that were in the queue when it was claimed are here, or as many as may be in hand. Where
 /// updates come in order there is nothing to collect.
-pub(super) async fn settle_down(first: Option<Delivery>, updates: &mut Updates, prefetch: u16) -> First {
+pub async fn settle_down(first: Option<Delivery>, updates: &mut Updates, prefetch: u16) -> First {
     let mut returned = Vec::from_iter(first);
     let mut fresh = Vec::new();
     let Some(in_queue) = updates.returned else { return First { returned, fresh } };

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::{Attempt, Handler};
 use crate::company::{Company, Place};
 use crate::events;
+use crate::messages;
 use crate::routes::Found;
 
 /// Longer than the store is treated as away after one failure (contract 9).
@@ -83,7 +84,9 @@ impl Handler {
 
     fn question<'q>(&'q self, attempt: &'q Attempt<'_>, routed: bool) -> Begin<'q> {
         let incoming = attempt.incoming;
-        let user = incoming.user.as_ref().map(|user| user.id);
+        // Who is written to has done nothing: no session is renewed.
+        let acts = !messages::is_message(attempt.envelope);
+        let user = incoming.user.as_ref().map(|user| user.id).filter(|_| acts);
         let ours = attempt.key.bot == self.telegram.bot();
         let sticky_in = incoming.is_free_text().then_some(incoming.chat).flatten().map(|chat| chat.id);
         let taken = routed || sticky_in.is_some();

@@ -4,9 +4,11 @@
 //! `find` comes before `begin` since it is pure, and since the rate limit, which `begin` charges, spares
 //! what no route takes (contract 3.3).
 
+mod addresses;
 mod begin;
 mod deliver;
 mod expiry;
+mod message;
 mod notice;
 pub mod outcome;
 mod plan;
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use shared::clock;
 use shared::queue::{Envelope, Reason};
-use shared::store::{Run, Store, UpdateKey};
+use shared::store::{ADDRESS_SECONDS, Address, Run, Store, UpdateKey};
 use shared::traces::{Kind, Span};
 use shared::update::Malformed;
 use tokio::sync::watch;
@@ -29,13 +31,16 @@ use tokio_util::sync::CancellationToken;
 use crate::company::{RETURNS, Room, TRIES};
 use crate::fence::Fence;
 use crate::incoming::Incoming;
+use crate::messages;
 use crate::recent::Recent;
 use crate::reply::Call;
 use crate::routes::Found;
 use crate::routing::Routing;
 use crate::telegram::{Going, Note, Sent, Telegram};
 
+pub use addresses::Addresses;
 use begin::Begun;
+use message::Message;
 use outcome::{Death, Done, Outcome};
 use plan::Plan;
 pub use request::{request_id, request_uuid};
@@ -58,6 +63,8 @@ pub struct Handler {
     /// This process's name in claims.
     pub worker: String,
     pub recent: Recent,
+    /// The internal ids that are known to be kept.
+    pub addresses: Addresses,
     pub fence: Fence,
     /// Who may be handled beside whom.
     pub room: Room,
@@ -128,7 +135,11 @@ impl Handler {
     /// attempt is aborted nothing more is begun, and the update stays.
     pub async fn handle(&self, attempt: Attempt<'_>) -> Handled {
         let username = self.telegram.token().borrow().username();
-        let found = attempt.routing.table.find(attempt.incoming, username.as_deref());
+        let message = messages::is_message(attempt.envelope).then(|| Message::read(&attempt));
+        let found = match &message {
+            Some(_) => None,
+            None => attempt.routing.table.find(attempt.incoming, username.as_deref()),
+        };
         let span = attempt.span.child("begin", Kind::Internal);
         let begun = attempt.abort.run_until_cancelled(self.begin(&attempt, found.as_ref())).await;
         span.end();
@@ -143,17 +154,20 @@ impl Handler {
         let is_in = |part: &&Incoming| store_away || run.album.contains(&part.update_id);
         let album: Vec<&Incoming> = attempt.album.iter().copied().filter(is_in).collect();
         let attempt = Attempt { album: &album, ..attempt };
-        let outcome = self.handle_begun(&attempt, found, &run, store_away).await;
+        let outcome = self.handle_begun(&attempt, message, found, (&run, store_away)).await;
         Handled { outcome, with: attempt.album_ids() }
     }
 
     async fn handle_begun(
         &self,
         attempt: &Attempt<'_>,
+        message: Option<Message>,
         found: Option<Found<'_>>,
-        run: &Run,
-        store_away: bool,
+        (run, store_away): (&Run, bool),
     ) -> Outcome {
+        if let (Some(user), Some(user_id)) = (&attempt.incoming.user, &run.user_id) {
+            self.keep_address(attempt, user.id, user_id, false).await;
+        }
         // Its letter may be out already: buried again, it is the same one.
         if let Some(death) = run.dying.as_ref().and_then(|why| Death::from_bytes(why)) {
             return Outcome::Dead(death);
@@ -167,20 +181,18 @@ impl Handler {
         if let Some(found) = &found {
             attempt.span.route(found.route);
         }
-        let outcome = match self.death(attempt, run, store_away) {
-            Some(death) => Outcome::Dead(death),
-            None => self.run(attempt, found.as_ref(), run).await,
+        let outcome = match (self.death(attempt, run, store_away), message) {
+            (Some(death), Some(message)) => Outcome::Dead(message.with_rest(death, run)),
+            (Some(death), None) => Outcome::Dead(death),
+            (None, Some(message)) => self.run_message(attempt, message, run).await,
+            (None, None) => self.run(attempt, found.as_ref(), run).await,
         };
         outcome.on_route(found.as_ref(), run.attempts)
     }
 
     async fn run(&self, attempt: &Attempt<'_>, found: Option<&Found<'_>>, run: &Run) -> Outcome {
         if let Some(plan) = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan)) {
-            let wait = run.parked_until_ms.saturating_sub(clock::now_ms());
-            if let Some(call) = plan.calls.get(run.sent as usize).filter(|_| wait > 0) {
-                self.telegram.park(call, Duration::from_millis(wait));
-            }
-            return self.deliver(attempt, plan, run.sent, true).await;
+            return self.go_on(attempt, plan, run).await;
         }
         let envelope = attempt.envelope;
         if envelope.replay == 0 && expiry::is_over(attempt.incoming, envelope.received_ms, clock::now_ms()) {
@@ -202,6 +214,22 @@ impl Handler {
         }
     }
 
+    /// Keeps whose an internal id is, for who writes to it later.
+    async fn keep_address(&self, attempt: &Attempt<'_>, user: i64, user_id: &str, given: bool) {
+        let seconds = ADDRESS_SECONDS.max(self.limits.session.as_secs());
+        let address = Address { bot: attempt.key.bot, user_id, user, seconds, given };
+        self.addresses.keep(&self.store, &address).await;
+    }
+
+    /// Sends what is left of a plan that is kept.
+    async fn go_on(&self, attempt: &Attempt<'_>, plan: Plan, run: &Run) -> Outcome {
+        let wait = run.parked_until_ms.saturating_sub(clock::now_ms());
+        if let Some(call) = plan.calls.get(run.sent as usize).filter(|_| wait > 0) {
+            self.telegram.park(call, Duration::from_millis(wait));
+        }
+        self.deliver(attempt, plan, run.sent, true).await
+    }
+
     /// Whether it is to die before anything is done for it.
     fn death(&self, attempt: &Attempt<'_>, run: &Run, store_away: bool) -> Option<Death> {
         if attempt.key.bot != self.telegram.bot() {
@@ -215,7 +243,12 @@ impl Handler {
 
     fn going<'a>(&'a self, attempt: &'a Attempt<'_>) -> Going<'a> {
         let note = Note { store: &self.store, key: &attempt.key, worker: &self.worker };
-        Going { abort: attempt.abort, halt: attempt.halt, note: Some(note) }
+        Going {
+            abort: attempt.abort,
+            halt: attempt.halt,
+            note: Some(note),
+            bulk: messages::bulk_of(attempt.envelope).is_some(),
+        }
     }
 
     /// Tells who pressed the button that it was received, if nobody has.

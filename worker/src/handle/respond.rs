@@ -48,7 +48,14 @@ impl Handler {
             }
         };
         let beside = answer.as_ref().map(|(service, answer)| self.beside(answer, service, attempt));
-        match self.keep(attempt, &plan, &beside.unwrap_or_default()).await {
+        let beside = beside.unwrap_or_default();
+        let addressing = async {
+            if let Some(session) = &beside.session {
+                self.keep_address(attempt, session.user, session.user_id, true).await;
+            }
+        };
+        let (kept, ()) = tokio::join!(self.keep(attempt, &plan, &beside), addressing);
+        match kept {
             Ok(()) => Ok((plan, true)),
             Err(StoreError::Away) => Ok((plan, false)),
             Err(StoreError::Fenced) => Err(Outcome::Stay),

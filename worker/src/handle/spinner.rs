@@ -84,7 +84,7 @@ impl Sign {
             return Sent::Yes;
         }
         let empty = || Call::new("answerCallbackQuery").with("callback_query_id", self.callback.as_str());
-        let going = Going { abort, halt: abort, note: None };
+        let going = Going { abort, halt: abort, note: None, bulk: false };
         let own = || request_uuid(&self.key).as_u128();
         let span = Span::begin_own("answer", Kind::Client, self.traceparent.as_deref(), own);
         let sent = self.telegram.send(&with.unwrap_or_else(empty), &going).await;

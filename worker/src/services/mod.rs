@@ -29,6 +29,9 @@ use signature::{SIGNATURE_HEADER, Signer, TIME_HEADER};
 /// No answer is longer: at 4096 characters a message this is hundreds of them.
 const LARGEST_ANSWER: usize = 1024 * 1024;
 
+/// Accepted: the answer comes later, as a message of its own.
+const LATER: u16 = 202;
+
 /// Why a service gave no answer that can be used. Never holds any of what it said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
@@ -198,6 +201,10 @@ impl Service {
         let status = response.status().as_u16();
         if !(200..300).contains(&status) {
             return Err(ServiceError::Status(status));
+        }
+        if status == LATER {
+            // What it says is nobody's message.
+            return Ok(Answer::default());
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(broken)? {

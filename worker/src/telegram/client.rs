@@ -17,6 +17,7 @@ use super::error::{self, CallError};
 use super::next::{GiveUp, Next, Tried, next};
 use super::pace::{Chat, Pace, Rate, Wait, weight};
 use super::park::Note;
+use super::replies::Replies;
 use crate::events;
 use crate::fence::Fence;
 use crate::reply::Call;
@@ -123,6 +124,8 @@ pub struct Going<'a> {
     pub halt: &'a CancellationToken,
     /// Where a wait is noted, so that who takes the update over knows of it.
     pub note: Option<Note<'a>>,
+    /// It is one of many that nobody waits for, sent within their own budget (facts T14).
+    pub bulk: bool,
 }
 
 /// What getMe says of the bot.
@@ -144,6 +147,7 @@ pub struct Telegram {
     pace: Arc<Mutex<Pace>>,
     /// For how long this worker had to park the bot.
     parks: watch::Sender<Duration>,
+    replies: Arc<Replies>,
 }
 
 impl Telegram {
@@ -161,7 +165,8 @@ impl Telegram {
         let (token, _) = watch::channel(Token::Asking);
         let (parks, _) = watch::channel(Duration::ZERO);
         let pace = Arc::new(Mutex::new(Pace::new(settings.private)));
-        Ok(Self { http: http.build()?, settings: Arc::new(settings), token, fence, pace, parks })
+        let replies = Arc::default();
+        Ok(Self { http: http.build()?, settings: Arc::new(settings), token, fence, pace, parks, replies })
     }
 
     pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
@@ -171,6 +176,16 @@ impl Telegram {
     /// Tells each time that this worker parks the bot, for how long.
     pub(super) fn parks(&self) -> watch::Receiver<Duration> {
         self.parks.subscribe()
+    }
+
+    /// What replies take of the bulk budget.
+    pub fn replies(&self) -> &Replies {
+        &self.replies
+    }
+
+    /// Until when nothing is sent to anybody.
+    pub fn parked_until(&self) -> Option<Instant> {
+        self.pace().bot_until(Instant::now())
     }
 
     /// What is known of the token: kept true by `token::keep`, and by each call that finds it wrong.
@@ -198,6 +213,9 @@ impl Telegram {
             let result = self.call(&call.method, &params).await;
             let Err(error) = result else {
                 self.pace().served();
+                if !going.bulk {
+                    self.replies.sent(weight(&call.method, &params));
+                }
                 return Sent::Yes;
             };
             match next(error, tried, self.settings.resend) {

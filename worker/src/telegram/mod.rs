@@ -8,8 +8,10 @@ mod pace;
 mod park;
 mod pending;
 mod plain;
+mod replies;
 
 pub use client::{BotName, Going, Sent, Settings, Telegram};
+pub use pace::weight;
 pub use park::{Note, share_parks};
 pub use pending::Pending;
 pub use plain::{Bot, Looked, PlainError};

@@ -94,10 +94,15 @@ impl Pace {
         Self { private, chats: HashMap::new(), bot_until: None, refused: Vec::new(), swept: None }
     }
 
+    /// Until when the whole bot waits, if it does.
+    pub fn bot_until(&self, now: Instant) -> Option<Instant> {
+        self.bot_until.filter(|until| *until > now)
+    }
+
     /// Takes the right to make a call of that weight.
     pub fn ask(&mut self, chat: Option<&Chat>, weight: u32, now: Instant) -> Result<(), Wait> {
         self.sweep(now);
-        if let Some(until) = self.bot_until.filter(|until| *until > now) {
+        if let Some(until) = self.bot_until(now) {
             return Err(Wait::Parked(until));
         }
         let Some(chat) = chat else { return Ok(()) };

@@ -5,13 +5,15 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use shared::clock;
-use shared::store::{Store, UpdateKey};
+use shared::store::{Beat, Store, UpdateKey};
 use tokio::time::{Instant, sleep};
 
 use super::Telegram;
+use super::replies::Alone;
 use crate::events;
 
-/// How often a worker looks whether another one has parked the bot: until then it makes calls that are refused.
+/// How often a worker looks whether another one has parked the bot: until then it makes calls that are refused. And how
+/// often it tells how many replies it has sent.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The update that a call belongs to, at the store.
@@ -34,10 +36,11 @@ impl Note<'_> {
     }
 }
 
-/// Tells the other workers when this one parks the bot, and parks it when another one does.
+/// Tells the other workers when this one parks the bot, and parks it when another one does; and counts the replies of all.
 pub async fn share_parks(telegram: Telegram, store: Store) -> Infallible {
     let mut parks = telegram.parks();
     let bot = telegram.bot();
+    let mut alone = Alone::default();
     loop {
         tokio::select! {
             Ok(()) = parks.changed() => {
@@ -47,9 +50,13 @@ pub async fn share_parks(telegram: Telegram, store: Store) -> Infallible {
                 }
             }
             () = sleep(LOOK) => {
-                if let Ok(Some(wait)) = store.bot_parked(bot).await {
+                let replies = telegram.replies().take();
+                let by_itself = alone.beat(replies);
+                let Beat { parked, replies } = store.beat(bot, replies).await.unwrap_or_default();
+                if let Some(wait) = parked {
                     telegram.pace().park_bot(Instant::now() + wait);
                 }
+                telegram.replies().known(replies.unwrap_or(by_itself));
             }
         }
         events::chats_parked(telegram.pace().parked(Instant::now()));

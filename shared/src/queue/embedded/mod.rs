@@ -17,7 +17,7 @@ use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use super::{ClaimError, Envelope, Letter, PublishError, record};
+use super::{Bulk, ClaimError, Envelope, Letter, PublishError, record};
 use crate::database::{Database, DatabaseError, Kind, Look, Salvage, Unreadable};
 use crate::events;
 use partition::Partition;
@@ -63,6 +63,7 @@ pub struct Consumer(Arc<Queue>);
 struct Queue {
     database: Database,
     partitions: Vec<Partition>,
+    bulk: [Partition; 2],
     letters: AtomicU64,
     next_letter: AtomicU64,
     /// The memory that large updates in hand may have.
@@ -125,26 +126,39 @@ async fn fixed_partitions(database: &Database, settings: u16) -> Result<u16, Dat
 async fn count(database: Database, partitions: u16) -> Result<Queue, DatabaseError> {
     let counting = database.read(move |txn| {
         let mut found = vec![(0_u64, 0_u64); usize::from(partitions)];
+        let mut bulk = [(0_u64, 0_u64); 2];
         for record in txn.open_table(UPDATES)?.range::<(u16, u64)>(..)? {
             let (partition, sequence) = record?.0.value();
-            if let Some((waiting, next)) = found.get_mut(usize::from(partition)) {
+            let counted = match Bulk::of(partition) {
+                Some(of) => bulk.get_mut(of as usize),
+                None => found.get_mut(usize::from(partition)),
+            };
+            if let Some((waiting, next)) = counted {
                 (*waiting, *next) = (*waiting + 1, sequence.saturating_add(1));
             }
         }
         let letters = txn.open_table(LETTERS)?;
         let next_letter = letters.last()?.map_or(0, |(sequence, _)| sequence.value().saturating_add(1));
-        Ok((found, letters.len()?, next_letter))
+        Ok((found, bulk, letters.len()?, next_letter))
     });
-    let (found, letters, next_letter) = counting.await?;
-    let partitions = found.into_iter().map(|(waiting, next)| Partition::new(waiting, next)).collect();
+    let (found, bulk, letters, next_letter) = counting.await?;
+    let partition = |(waiting, next): &(u64, u64)| Partition::new(*waiting, *next);
+    let (partitions, bulk) = (found.iter().map(partition).collect(), bulk.each_ref().map(partition));
     let (letters, next_letter) = (AtomicU64::new(letters), AtomicU64::new(next_letter));
     let room = Arc::new(Semaphore::new(reader::ROOM));
-    Ok(Queue { database, partitions, letters, next_letter, room })
+    Ok(Queue { database, partitions, bulk, letters, next_letter, room })
 }
 
 impl Publisher {
     pub async fn publish(&self, envelope: &Envelope) -> Result<(), PublishError> {
-        let number = envelope.partition(self.0.count());
+        self.publish_in(envelope.partition(self.0.count()), envelope).await
+    }
+
+    pub async fn publish_bulk(&self, envelope: &Envelope, bulk: Bulk) -> Result<(), PublishError> {
+        self.publish_in(bulk.partition(), envelope).await
+    }
+
+    async fn publish_in(&self, number: u16, envelope: &Envelope) -> Result<(), PublishError> {
         let record = record::of_update(envelope)?;
         let (writing, written) = (Arc::clone(&self.0), Arc::clone(&self.0));
         // The sequence is taken by the one writer, so that what commits later never has a lower one: a
@@ -189,7 +203,7 @@ impl Consumer {
 
     /// The updates of a partition that are not acked, in hand or not. Nothing where there is no such partition.
     pub fn waiting(&self, partition: u16) -> Option<u64> {
-        self.0.partitions.get(usize::from(partition)).map(Partition::waiting)
+        self.0.partition(partition).map(Partition::waiting)
     }
 
     /// How much waits at the moment. Costs nothing.
@@ -215,7 +229,10 @@ impl Queue {
     }
 
     fn partition(&self, number: u16) -> Option<&Partition> {
-        self.partitions.get(usize::from(number))
+        match Bulk::of(number) {
+            Some(bulk) => self.bulk.get(bulk as usize),
+            None => self.partitions.get(usize::from(number)),
+        }
     }
 }
 

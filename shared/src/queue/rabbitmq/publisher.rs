@@ -19,7 +19,7 @@ use super::connection::{Teller, supervise};
 use super::fanout::Relay;
 use super::owner::{self, Job};
 use super::{Link, Need, Settings, wire};
-use crate::queue::{Envelope, Letter, PublishError};
+use crate::queue::{Bulk, Envelope, Letter, PublishError};
 use crate::readiness::Readiness;
 
 /// Channels, and so owners: on two cores more of them confirm no faster.
@@ -57,7 +57,14 @@ pub(super) fn start(settings: Settings, role: Role, relay: Option<Relay>) -> Pub
 
 impl Publisher {
     pub fn begin(&self, envelope: &Envelope) -> Publishing {
-        let partition = envelope.partition(self.settings.partitions);
+        self.begin_in(envelope.partition(self.settings.partitions), envelope)
+    }
+
+    pub async fn publish_bulk(&self, envelope: &Envelope, bulk: Bulk) -> Result<(), PublishError> {
+        self.begin_in(bulk.partition(), envelope).await
+    }
+
+    fn begin_in(&self, partition: u16, envelope: &Envelope) -> Publishing {
         let properties = wire::envelope_properties(envelope);
         let key = partition.to_string().into();
         self.send(usize::from(partition), self.exchange.clone(), key, properties, envelope.body.clone())

@@ -1,4 +1,4 @@
-//! What stands on the broker: an exchange, the partitions' queues, the dead letters, the marker.
+//! What stands on the broker: an exchange, the partitions' queues and the bulk ones, the dead letters, the marker.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 
 use super::Settings;
 use crate::events;
+use crate::queue::Bulk;
 
 /// A quorum queue's leader answers in milliseconds, on a busy machine in tenths of a second.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,7 +41,10 @@ impl Settings {
     }
 
     pub(super) fn partition_queue(&self, partition: u16) -> String {
-        format!("{}.p.{partition}", self.prefix)
+        match Bulk::of(partition) {
+            Some(bulk) => format!("{}.bulk.{}", self.prefix, bulk.as_str()),
+            None => format!("{}.p.{partition}", self.prefix),
+        }
     }
 
     pub(super) fn dead_queue(&self) -> String {
@@ -72,14 +76,14 @@ pub(super) async fn declare(connection: &Connection, settings: &Settings) -> Res
     declare_partitions(connection, channel, settings).await
 }
 
-/// Declares each partition's queue. One that does not answer costs its own partition, not the others: its
+/// Declares each partition's queue, and the bulk queues. One that does not answer costs its own partition, not the others: its
 /// node may be down, or its log lost.
 async fn declare_partitions(
     connection: &Connection,
     mut channel: Channel,
     settings: &Settings,
 ) -> Result<(), TopologyError> {
-    for partition in 0..settings.partitions {
+    for partition in (0..settings.partitions).chain(Bulk::ALL.map(Bulk::partition)) {
         match tokio::time::timeout(PATIENCE, declare_partition(&channel, settings, partition)).await {
             Ok(declared) => declared?,
             Err(_) => {

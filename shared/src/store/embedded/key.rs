@@ -1,5 +1,7 @@
 //! What lies where: a byte for the kind of thing, then the numbers that tell one from another.
 
+use uuid::Uuid;
+
 use super::UpdateKey;
 
 pub(super) type Key = Vec<u8>;
@@ -14,6 +16,8 @@ const BUCKET: u8 = 6;
 const ALBUM: u8 = 7;
 const NOTICE: u8 = 8;
 const STICKY: u8 = 9;
+const ADDRESS: u8 = 10;
+const MESSAGE: u8 = 11;
 
 /// How an update ended.
 pub(super) fn ended(key: &UpdateKey) -> Key {
@@ -53,6 +57,16 @@ pub(super) fn notice(key: &UpdateKey) -> Key {
 /// Where a user's free texts in that chat go.
 pub(super) fn sticky(key: &UpdateKey, chat: i64) -> Key {
     [&of_user(STICKY, key.bot, key.owner)[..], &chat.to_be_bytes()].concat()
+}
+
+/// Whose an internal id is, by what it is named there.
+pub(super) fn address(bot: u64, user_id: Uuid) -> Key {
+    [&[ADDRESS][..], &bot.to_be_bytes(), user_id.as_bytes()].concat()
+}
+
+/// Which message a service's key was given to.
+pub(super) fn message(bot: u64, key: Uuid) -> Key {
+    [&[MESSAGE][..], &bot.to_be_bytes(), key.as_bytes()].concat()
 }
 
 fn of_update(kind: u8, key: &UpdateKey) -> Key {

@@ -5,6 +5,7 @@
 
 mod begin;
 mod key;
+mod messages;
 mod shelf;
 mod update;
 

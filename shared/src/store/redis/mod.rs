@@ -6,6 +6,7 @@
 
 mod breaker;
 mod look;
+mod messages;
 
 use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
@@ -19,7 +20,9 @@ use redis::{
 
 use self::breaker::Breaker;
 pub use self::look::{Seen, look};
-use super::{Begin, Begun, Beside, End, OPEN_SECONDS, REMEMBER_SECONDS, Run, StoreError, UpdateKey, bucket};
+use super::{
+    Beat, Begin, Begun, Beside, End, OPEN_SECONDS, REMEMBER_SECONDS, Run, StoreError, UpdateKey, bucket,
+};
 use crate::events;
 use crate::readiness::Readiness;
 use crate::settings::{SettingError, Values, whole};
@@ -49,6 +52,7 @@ static PARK: LazyLock<Script> = LazyLock::new(|| {
          return longer and 1 or 0",
     )
 });
+static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("beat.lua")));
 static STEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("step.lua")));
 
 /// Redis, over one connection that is made again after each loss. Cheap to clone.
@@ -159,11 +163,13 @@ impl Store {
         self.call::<i64>(&call).await.map(|_| ())
     }
 
-    pub(super) async fn bot_parked(&self, bot: u64) -> Result<Option<Duration>, StoreError> {
-        let mut connection = self.connection();
-        // Less than 0 where there is none.
-        let left: i64 = self.guard(async move { connection.pttl(parked(bot)).await }).await?;
-        Ok(u64::try_from(left).ok().map(Duration::from_millis))
+    pub(super) async fn beat(&self, bot: u64, replies: u64) -> Result<Beat, StoreError> {
+        let mut call = BEAT.key(parked(bot));
+        call.key(format!("tgw:{{{bot}}}:replies")).arg(replies);
+        let (left, replies): (i64, u64) = self.call(&call).await?;
+        // Less than 0 where the bot is not parked.
+        let parked = u64::try_from(left).ok().map(Duration::from_millis);
+        Ok(Beat { parked, replies: Some(replies) })
     }
 
     pub(super) async fn dying(&self, key: &UpdateKey, worker: &str, why: &Bytes) -> Result<(), StoreError> {
