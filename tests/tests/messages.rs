@@ -212,7 +212,7 @@ async fn what_telegram_fails_becomes_a_letter_and_a_replay_sends_the_rest(world:
     assert_eq!(list.wait_exit().await, 0);
     let letters: Value = serde_json::from_str(&list.stdout()).unwrap();
     assert_eq!((&letters[0]["kind"], &letters[0]["reason"]), (&json!("tgw.reply"), &json!("telegram")));
-    let mut replay = world.command(&["dead", "replay", "--all", "--yes"]).start();
+    let mut replay = world.command(&["dead", "replay", "--all"]).start();
     assert_eq!(replay.wait_exit().await, 0, "{}", replay.stderr());
     assert_eq!(world.telegram.wait_texts(chat, 5).await[3..], ["2", "3"]);
 }

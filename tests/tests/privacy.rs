@@ -2,7 +2,10 @@
 //! level, whatever goes wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use harness::{Answer, LONG, Process, Update, World, WorldBuilder, over_both_worlds, wait_until};
+use harness::{
+    Answer, LONG, MESSAGES_TOKEN, Process, Update, World, WorldBuilder, over_both_worlds, post_message,
+    wait_until,
+};
 use serde_json::{Value, json};
 
 over_both_worlds!(nothing_private_is_written_at_the_most_talkative_level);
@@ -50,6 +53,21 @@ async fn go_through_everything(world: &World) {
     world.accept(&text("blocked")).await;
     world.telegram.wait_texts(user, 10).await;
 
+    // What services send of their own accord, and what of it is not taken.
+    let other = world.user();
+    let said = |content: &str| json!({"chat_id": other, "type": "text", "content": content});
+    world.message(Some(DATA), &said(REPLY)).await.id();
+    world.telegram.wait_texts(other, 1).await;
+    assert_eq!(world.message(Some(DATA), &said(TEXT)).await.status, 422);
+    assert_eq!(
+        world.message(None, &json!({"user_id": NAME, "type": "text", "content": TEXT})).await.status,
+        404
+    );
+    assert_eq!(world.message(None, &json!({"chat_id": REPLY, "type": TEXT})).await.status, 400);
+    let stranger =
+        post_message(world.worker(), "zebrasecret", None, said(TEXT).to_string().into_bytes()).await;
+    assert_eq!(stranger.status, 401);
+
     // What the webhook turns away.
     let wrong = world.post_as(Some("zebrasecret"), text("unauthentic").bytes()).await;
     assert_eq!(wrong.status, 200);
@@ -62,7 +80,9 @@ fn assert_nothing_private(process: &Process, metrics: &str, world: &World) {
     let written = format!("{}{}{metrics}", process.stdout(), process.stderr());
     let token_secret = world.token.split_once(':').unwrap().1;
     let amqp_password = "guest:guest";
-    for private in [TEXT, NAME, DATA, REPLY, token_secret, &*world.secret, "zebrasecret", amqp_password] {
+    for private in
+        [TEXT, NAME, DATA, REPLY, token_secret, MESSAGES_TOKEN, &*world.secret, "zebrasecret", amqp_password]
+    {
         if let Some(line) = written.lines().find(|line| line.contains(private)) {
             panic!("{private} is written: {line}");
         }
@@ -70,7 +90,7 @@ fn assert_nothing_private(process: &Process, metrics: &str, world: &World) {
 }
 
 async fn nothing_private_is_written_at_the_most_talkative_level(world: WorldBuilder) {
-    let mut world = world.set("LOG_LEVEL", "trace").await;
+    let mut world = world.set("LOG_LEVEL", "trace").set("MESSAGES_TOKEN", MESSAGES_TOKEN).await;
     go_through_everything(&world).await;
     let ingress_metrics = world.ingress.metrics().await.0;
     let worker_metrics = world.worker().metrics().await.0;

@@ -40,6 +40,10 @@ fn head(view: &View) -> Vec<String> {
         ),
         line("lag", lag),
         line("waiting", format!("{ready} ready, {} in hand{}", view.in_hand, oldest.unwrap_or_default())),
+        line(
+            "bulk",
+            format!("{} notifications, {} broadcasts wait", view.bulk.notifications, view.bulk.broadcasts),
+        ),
         line("spools", spooled(spool)),
         line("dead", letters),
         line("parked", format!("{} chats", view.parked_chats)),

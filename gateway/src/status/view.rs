@@ -25,6 +25,7 @@ pub struct View {
     /// A tool has them in hand, so that the broker can't count them.
     pub dead_letters_held: bool,
     pub parked_chats: u64,
+    pub bulk: Bulk,
     pub spool: Spool,
     pub services: Vec<Service>,
     pub workers: Vec<Worker>,
@@ -51,6 +52,13 @@ pub struct Lag {
     pub mean_seconds: Option<f64>,
     /// 99 of 100 waited no longer than this bound of the histogram.
     pub p99_seconds: Option<f64>,
+}
+
+/// Services' messages that wait for Telegram's limit on bulk; 0 while no worker dispatches them.
+#[derive(Debug, Serialize)]
+pub struct Bulk {
+    pub notifications: u64,
+    pub broadcasts: u64,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -209,6 +217,7 @@ impl View {
             dead_letters,
             dead_letters_held,
             parked_chats: total("tgw_chats_parked"),
+            bulk: Bulk { notifications: bulk(now, "notifications"), broadcasts: bulk(now, "broadcasts") },
             spool: Spool {
                 updates: ingresses.iter().map(|it| it.spool.updates).sum(),
                 letters: ingresses.iter().map(|it| it.spool.letters).sum(),
@@ -222,6 +231,11 @@ impl View {
             missing: now.missing.clone(),
         }
     }
+}
+
+fn bulk(now: &Observed, queue: &str) -> u64 {
+    now.processes.iter().map(|it| sum(&it.metrics, "tgw_bulk_waiting", &[("queue", queue)])).sum::<f64>()
+        as u64
 }
 
 fn name(process: &Snapshot) -> String {

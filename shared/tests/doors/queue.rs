@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use shared::queue::{ClaimError, Envelope, partition_of};
+use shared::queue::{Bulk, ClaimError, Envelope, partition_of};
 
 use crate::backend::{PARTITIONS, Queue, claim, envelope, id, ids, next, take};
 
@@ -20,6 +20,7 @@ crate::over_both!(Queue, rabbitmq:
     a_claim_that_ends_says_so_to_its_handlers,
     an_ack_that_comes_after_its_claim_hits_no_other_update,
     an_envelope_and_its_bytes_arrive_unchanged,
+    a_bulk_queue_is_claimed_like_a_partition_and_beside_them,
 );
 
 const LANE: i64 = 42;
@@ -238,4 +239,27 @@ async fn an_envelope_and_its_bytes_arrive_unchanged(queue: Queue) {
         queue.claim(unordered.partition(PARTITIONS), 1).await
     };
     assert_eq!(next(&mut claim).await.content, Ok(unordered));
+}
+
+async fn a_bulk_queue_is_claimed_like_a_partition_and_beside_them(queue: Queue) {
+    for update_id in 1..=3 {
+        queue.publisher.publish_bulk(&envelope(update_id, LANE), Bulk::Notifications).await.unwrap();
+    }
+    queue.publisher.publish_bulk(&envelope(4, LANE), Bulk::Broadcasts).await.unwrap();
+    queue.publish(in_lane([5])).await;
+    let mut partition = queue.claim(partition(), 8).await;
+    let mut notifications = queue.claim(Bulk::Notifications.partition(), 8).await;
+    let mut broadcasts = queue.claim(Bulk::Broadcasts.partition(), 8).await;
+    assert_eq!(ids(&take(&mut notifications, 3).await), [1, 2, 3]);
+    assert_eq!((id(&next(&mut broadcasts).await), id(&next(&mut partition).await)), (4, 5));
+    let other = queue.another_consumer();
+    let held = other.claim(Bulk::Notifications.partition(), 8).await;
+    assert!(matches!(held, Err(ClaimError::Held)), "one has it at a time");
+    notifications.release().await;
+    let mut again = claim(&other, Bulk::Notifications.partition(), 8).await;
+    let returned = take(&mut again, 3).await;
+    assert!(returned.iter().all(|delivery| delivery.redelivered));
+    for delivery in returned {
+        delivery.receipt.ack().await.unwrap();
+    }
 }

@@ -36,6 +36,7 @@ crate::over_both!(Stored, redis:
     an_address_is_forgotten_after_its_time,
     the_gateways_own_name_is_known_by_itself_unless_somebody_has_another,
     a_key_is_given_to_one_message,
+    the_replies_of_all_workers_are_counted_for_a_second,
 );
 
 pub fn key(stored: &Stored, update_id: u64, owner: i64) -> UpdateKey {
@@ -445,4 +446,19 @@ async fn a_key_is_given_to_one_message(stored: Stored) {
     assert_eq!(store.message_once(bot, "key", "second", 60).await.unwrap().as_deref(), Some("first"));
     assert_eq!(store.message_once(bot, "another", "second", 60).await.unwrap(), None);
     assert_eq!(store.message_once(bot + 1, "key", "third", 60).await.unwrap(), None);
+}
+
+async fn the_replies_of_all_workers_are_counted_for_a_second(stored: Stored) {
+    let beat = async |replies| stored.store.beat(stored.bot, replies).await.unwrap().replies;
+    // Embedded there is nobody else to count.
+    let Some(first) = beat(3).await else { return };
+    assert_eq!(first, 3);
+    assert_eq!(stored.store.beat(stored.bot + 1, 1).await.unwrap().replies, Some(1), "another bot's");
+    let begun = Instant::now();
+    let both = beat(2).await.unwrap();
+    assert!(both == 5 || begun.elapsed() > Duration::from_millis(700), "{both}");
+    while beat(0).await != Some(0) {
+        assert!(begun.elapsed() < LONG, "they count for ever");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

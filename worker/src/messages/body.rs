@@ -11,6 +11,7 @@ use crate::reply::Answer;
 /// Which goes first where not all can (facts T14).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Priority {
     /// Somebody asked and waits. Never held up by Telegram's limit on bulk.
     Reply,

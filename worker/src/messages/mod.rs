@@ -5,6 +5,8 @@
 mod body;
 mod id;
 mod intake;
+#[cfg(test)]
+mod published;
 mod queued;
 mod receive;
 

@@ -8,7 +8,7 @@ mod calls;
 mod message;
 mod method;
 #[cfg(test)]
-mod published;
+pub mod published;
 #[cfg(test)]
 pub mod schema;
 mod split;
