@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -46,7 +45,16 @@ async fn deployed(world: WorldBuilder, rate: f64) -> Deployment {
 async fn send(world: &World, priority: &str, chats: &[i64]) {
     let posting = chats.iter().map(|chat| {
         let body = json!({"chat_id": chat, "type": "text", "content": priority, "priority": priority});
-        async move { world.message(Some(&format!("{priority} {chat} {}", world.prefix)), &body).await.id() }
+        let key = format!("{priority} {chat} {}", world.prefix);
+        // As a service does: a busy machine's store can be late, and a repeat costs nothing.
+        async move {
+            wait_for("a message is taken", LONG, || async {
+                let answer = world.message(Some(&key), &body).await;
+                assert!([202, 503].contains(&answer.status), "{answer:?}");
+                (answer.status == 202).then_some(())
+            })
+            .await
+        }
     });
     stream::iter(posting).buffer_unordered(16).for_each(|_| std::future::ready(())).await;
 }
@@ -77,81 +85,76 @@ fn by_chat(calls: &[Call]) -> BTreeMap<i64, usize> {
 }
 
 async fn a_broadcast_keeps_the_rate_and_holds_nobody_up(world: WorldBuilder) {
-    const RATE: usize = 50;
-    let Deployment { world, second: _second } = deployed(world, RATE as f64).await;
-    let chats = users(&world, 500);
+    const RATE: u32 = 12;
+    let Deployment { world, second: _second } = deployed(world, RATE.into()).await;
+    let chats = users(&world, 150);
     send(&world, "broadcast", &chats).await;
-    wait_sent(&world, "broadcast", 20).await;
     // Who asks does not wait behind what waits.
-    for user in users(&world, 20) {
-        world.accept(&Update::text(user, "hello")).await;
-        world.telegram.wait_texts(user, 1).await;
-    }
+    let askers = users(&world, 10);
+    let asking = askers.iter().map(|user| async {
+        world.accept(&Update::text(*user, "hello")).await;
+        world.telegram.wait_texts(*user, 1).await;
+    });
+    futures_util::future::join_all(asking).await;
     let before = sent(&world, "broadcast").len();
-    assert!(before < 400, "{before} broadcasts went before 20 replies");
-    send(&world, "notification", &users(&world, 20)).await;
-    wait_sent(&world, "notification", 20).await;
+    assert!(before < 120, "{before} broadcasts went before 10 replies");
+    send(&world, "notification", &users(&world, 10)).await;
+    wait_sent(&world, "notification", 10).await;
     let between = sent(&world, "broadcast").len();
-    assert!(between < 450, "{between} broadcasts went before 20 notifications");
-    let broadcasts = wait_sent(&world, "broadcast", 500).await;
+    assert!(between < 145, "{between} broadcasts went before 10 notifications");
+    let broadcasts = wait_sent(&world, "broadcast", 150).await;
     assert_eq!(by_chat(&broadcasts), chats.iter().map(|chat| (*chat, 1)).collect());
     let mut bulk = [broadcasts, sent(&world, "notification")].concat();
     bulk.sort_by_key(|call| call.at);
     let took = bulk[bulk.len() - 1].at - bulk[0].at;
-    assert!(took >= SECOND * 520 / RATE as u32 * 9 / 10, "{took:?} for 520 at {RATE} a second");
-    // A worker that was late for a moment may bring some together, but not for long.
-    let most = bulk.iter().map(|it| {
-        let window = |call: &&Call| call.at >= it.at && call.at < it.at + 5 * SECOND;
-        bulk.iter().filter(window).count()
-    });
-    let most = most.max().unwrap();
-    assert!(most <= 5 * RATE * 13 / 10, "{most} in five seconds at {RATE} a second");
+    assert!(took >= SECOND * 160 / RATE * 9 / 10, "{took:?} for 160 at {RATE} a second");
     world.assert_no_dead_letters().await;
 }
 
-async fn replies_take_their_part_of_the_rate(world: WorldBuilder) {
-    let Deployment { world, second: _second } = deployed(world, 20.0).await;
-    let askers = users(&world, 24);
-    let over = Arc::new(AtomicBool::new(false));
-    let asking = askers.chunks(3).map(|askers| {
-        let (world, over) = (&world, over.clone());
-        async move {
-            for round in 1.. {
-                for asker in askers {
-                    world.accept(&Update::text(*asker, "hello")).await;
-                    world.telegram.wait_texts(*asker, round).await;
-                }
-                if over.load(Ordering::Relaxed) {
-                    break;
-                }
-            }
+/// Writes again and again, at most so often, until it is over.
+async fn go_on_asking(world: &World, asker: i64, over: &AtomicBool) {
+    for round in 1.. {
+        world.accept(&Update::text(asker, "hello")).await;
+        world.telegram.wait_texts(asker, round).await;
+        if over.load(Ordering::Relaxed) {
+            break;
         }
-    });
-    let chats = users(&world, 150);
+        pause(SECOND / 5).await;
+    }
+}
+
+async fn replies_take_their_part_of_the_rate(world: WorldBuilder) {
+    let Deployment { world, second: _second } = deployed(world, 4.0).await;
+    let (askers, chats) = (users(&world, 8), users(&world, 24));
+    let over = AtomicBool::new(false);
+    let asking = futures_util::future::join_all(askers.iter().map(|it| go_on_asking(&world, *it, &over)));
     let watching = async {
         // The replies of before count for a second.
-        wait_sent(&world, "echo: hello", 60).await;
+        wait_sent(&world, "echo: hello", 30).await;
         send(&world, "broadcast", &chats).await;
-        let (begun, replies) = (Instant::now(), sent(&world, "echo: hello").len());
-        let broadcasts = sent(&world, "broadcast").len();
-        pause(4 * SECOND).await;
-        let took = begun.elapsed().as_secs_f64();
+        let begun = Instant::now();
+        pause(5 * SECOND).await;
         over.store(true, Ordering::Relaxed);
-        let rate = |text: &str, before: usize| (sent(&world, text).len() - before) as f64 / took;
-        (rate("echo: hello", replies), rate("broadcast", broadcasts))
+        (begun, Instant::now())
     };
-    let (_, (replies, broadcasts)) = tokio::join!(futures_util::future::join_all(asking), watching);
-    assert!(replies > 20.0, "only {replies} replies a second");
-    // A tenth is left to bulk.
-    assert!((0.5..10.0).contains(&broadcasts), "{broadcasts} a second beside {replies} replies");
-    wait_sent(&world, "broadcast", 150).await;
+    let (_, (begun, ended)) = tokio::join!(asking, watching);
+    let count = |text: &str, from: Instant, to: Instant| {
+        sent(&world, text).iter().filter(|call| call.at >= from && call.at < to).count()
+    };
+    // The moments after a second with more replies than the rate is: then a tenth of it is left to bulk.
+    let moments = (0..20).map(|n| begun + n * SECOND / 4).filter(|at| *at + SECOND / 4 < ended);
+    let busy: Vec<_> = moments.filter(|at| count("echo: hello", *at - SECOND, *at) > 8).collect();
+    assert!(busy.len() >= 8, "only {} moments had enough replies", busy.len());
+    let bulk: usize = busy.iter().map(|at| count("broadcast", *at, *at + SECOND / 4)).sum();
+    assert!(bulk * 2 < busy.len(), "{bulk} broadcasts in {} quarters of a second", busy.len());
+    wait_sent(&world, "broadcast", 24).await;
 }
 
 async fn nothing_is_dispatched_while_the_bot_is_parked(world: WorldBuilder) {
     let Deployment { world, second: _second } = deployed(world, 30.0).await;
-    let wait = json!({"retry_after": 5});
-    world.telegram.fail("sendMessage", 3, 429, "Too Many Requests: retry after 5", wait);
-    // Of one worker, since it is one that has to be refused several times.
+    let wait = json!({"retry_after": 12});
+    // Enough that one of two workers is refused three times.
+    world.telegram.fail("sendMessage", 8, 429, "Too Many Requests: retry after 12", wait);
     for user in users(&world, 12) {
         world.accept(&Update::text(user, "hello")).await;
     }
@@ -163,7 +166,7 @@ async fn nothing_is_dispatched_while_the_bot_is_parked(world: WorldBuilder) {
     send(&world, "notification", &users(&world, 5)).await;
     pause(2 * SECOND).await;
     let after = world.metric("tgw_bulk_dispatched_total", &[]).await;
-    assert!(parked.elapsed() < 4 * SECOND, "the test came too late to see anything");
+    assert!(parked.elapsed() < 10 * SECOND, "the test came too late to see anything");
     assert!((before - after).abs() < 0.5, "{before} {after}");
     wait_sent(&world, "notification", 5).await;
 }
@@ -174,24 +177,26 @@ async fn dispatches(worker: &Process) -> bool {
 }
 
 async fn the_end_of_who_dispatches_costs_nobody_a_broadcast(world: WorldBuilder) {
-    let Deployment { mut world, second } = deployed(world, 50.0).await;
-    send(&world, "broadcast", &users(&world, 240)).await;
-    wait_sent(&world, "broadcast", 40).await;
+    let Deployment { mut world, mut second } = deployed(world, 20.0).await;
+    send(&world, "broadcast", &users(&world, 100)).await;
+    wait_sent(&world, "broadcast", 20).await;
     let first_dispatches = dispatches(world.worker()).await;
-    // Kept to the end: it may be the one that goes on.
-    let mut second = second;
     match second.as_mut().filter(|_| !first_dispatches) {
         Some(second) => second.kill9(),
         None => world.worker_mut().kill9(),
     }
+    let killed = Instant::now();
     if second.is_none() {
         world.worker_mut().start_again();
         world.worker_mut().wait_ready().await;
     }
-    wait_until("each chat has it", LONG * 2, || by_chat(&sent(&world, "broadcast")).len() == 240).await;
-    // A kill falls between an answer of Telegram's and its record now and then; no more than what was on the wire.
-    let doubled = by_chat(&sent(&world, "broadcast")).values().filter(|count| **count > 1).count();
-    assert!(doubled <= 2, "{doubled} chats had it twice");
+    wait_until("each chat has it", LONG * 2, || by_chat(&sent(&world, "broadcast")).len() == 100).await;
+    let sent = sent(&world, "broadcast");
+    for (chat, count) in by_chat(&sent).into_iter().filter(|(_, count)| *count > 1) {
+        // The kill fell between Telegram's answer and its record: no other may come twice.
+        let first = sent.iter().find(|call| call.chat() == Some(chat)).unwrap().at;
+        assert!(count == 2 && first + SECOND > killed, "{chat} had it {count} times");
+    }
 }
 
 async fn status(world: &World) -> Value {

@@ -17,11 +17,10 @@ const MESSAGE: &str = include_str!("../../../shared/schema/service-message.json"
 pub struct ServiceMessage {
     /// The chat's number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "i64")]
     pub chat_id: Option<i64>,
     /// The user's internal id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "String", length(min = 1))]
+    #[schemars(length(min = 1))]
     pub user_id: Option<String>,
     /// The forum topic in the chat.
     #[serde(skip_serializing_if = "Option::is_none")]

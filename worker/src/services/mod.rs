@@ -202,16 +202,16 @@ impl Service {
         if !(200..300).contains(&status) {
             return Err(ServiceError::Status(status));
         }
-        if status == LATER {
-            // What it says is nobody's message.
-            return Ok(Answer::default());
-        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(broken)? {
             if body.len() + chunk.len() > LARGEST_ANSWER {
                 return Err(ServiceError::TooLarge);
             }
             body.extend_from_slice(&chunk);
+        }
+        // Its body is read all the same, so that the connection serves the next call, and is nobody's message.
+        if status == LATER {
+            return Ok(Answer::default());
         }
         Answer::parse(status, None, &body).map_err(|error| ServiceError::Nonsense(error.to_string()))
     }
