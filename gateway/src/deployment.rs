@@ -19,9 +19,10 @@ impl Deployment {
     /// RabbitMQ if `AMQP_URL` is set, or where there is no embedded queue in `DATA_DIR`; as for `tgw dead`.
     pub fn of(values: &Values) -> Self {
         let folder = Path::new(values.text("DATA_DIR").unwrap_or_default());
-        let rabbitmq = values.is_given("AMQP_URL") || !folder.join(embedded::FILE.name).exists();
-        // In parts it is Redis always, at its default address if no other is set.
-        let redis = rabbitmq || REDIS.iter().any(|name| values.is_given(name));
+        let is_file = folder.join(embedded::FILE.name).exists();
+        let rabbitmq = values.is_given("AMQP_URL") || !is_file;
+        // In parts it is Redis always, at its default address if no other is set; in one process (`tgw run`) the file.
+        let redis = !is_file || REDIS.iter().any(|name| values.is_given(name));
         Self { rabbitmq, redis }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use shared::data_dir;
 use shared::database::Database;
 use shared::program::{Failure, Stopped};
+use shared::proof::Accepted;
 use shared::queue::{Consumer, Publisher, embedded, rabbitmq};
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
@@ -14,7 +15,7 @@ use shared::traces::{self, Traces};
 use shared::window::{Shown, Window};
 use tokio_util::sync::CancellationToken;
 
-use crate::dead::{Keeper, Socket};
+use crate::dead::{Keeper, Queue, Socket};
 
 /// What the spans of the whole gateway in one process are called.
 pub const SERVICE_NAME: &str = "tgw";
@@ -33,7 +34,7 @@ pub struct Gateway {
     ingress: ingress::Application,
     worker: worker::Application,
     database: Option<Database>,
-    /// For the operators' commands, where the queue is this process's own.
+    /// For the operators' commands, where the queue or the store is this process's own.
     letters: Option<(Socket, Keeper)>,
     _window: Option<Window>,
 }
@@ -50,7 +51,7 @@ impl Gateway {
         let readiness = Readiness::default();
         let backends = Backends::open(values, &ingress, &readiness).await?;
         let letters = backends.keeper(values);
-        let window = backends.window(values, &readiness);
+        let window = backends.window(values, &readiness, ingress.secrets.accepted());
         let Backends { publisher, consumer, letters: burying, workers, store, partitions, database, spool } =
             backends;
         let parts = worker::Parts {
@@ -116,12 +117,14 @@ struct Backends {
 }
 
 impl Backends {
-    /// The embedded queue's letters, and the socket by which they can be asked for.
+    /// What is in this process's file, and the socket by which it can be asked for.
     fn keeper(&self, values: &Values) -> Option<(Socket, Keeper)> {
-        let (Consumer::Embedded(consumer), Publisher::Embedded(publisher)) =
-            (&self.consumer, &self.publisher)
-        else {
-            return None;
+        self.database.as_ref()?;
+        let queue = match (&self.consumer, &self.publisher) {
+            (Consumer::Embedded(consumer), Publisher::Embedded(publisher)) => {
+                Some(Queue { letters: consumer.letters(), publisher: publisher.clone() })
+            }
+            _ => None,
         };
         let folder = values.text("DATA_DIR").unwrap_or_default();
         let socket = match Socket::bind(Path::new(folder)) {
@@ -132,19 +135,18 @@ impl Backends {
                 return None;
             }
         };
-        let letters = consumer.letters();
-        Some((socket, Keeper { letters, publisher: publisher.clone(), store: self.store.clone() }))
+        Some((socket, Keeper { queue, store: self.store.clone() }))
     }
 
     /// Where this process has a folder of its own.
-    fn window(&self, values: &Values, readiness: &Readiness) -> Option<Window> {
+    fn window(&self, values: &Values, readiness: &Readiness, accepted: Accepted) -> Option<Window> {
         let folder = values.text("DATA_DIR").unwrap_or_default();
         let queue = match &self.consumer {
             Consumer::Embedded(queue) => Some(queue.clone()),
             Consumer::RabbitMq(_) => None,
         };
         let spool = self.spool.as_ref().map(Tended::spool);
-        let shown = Shown { spool, queue, readiness: readiness.clone() };
+        let shown = Shown { spool, queue, readiness: readiness.clone(), accepted };
         (self.database.is_some() || shown.spool.is_some()).then(|| Window::open(Path::new(folder), shown))?
     }
 

@@ -34,7 +34,12 @@ async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure
     let folder = values.text("DATA_DIR").unwrap_or_default();
     let _window = Window::open(
         Path::new(folder),
-        Shown { spool: Some(spool.spool()), queue: None, readiness: readiness.clone() },
+        Shown {
+            spool: Some(spool.spool()),
+            queue: None,
+            readiness: readiness.clone(),
+            accepted: settings.secrets.accepted(),
+        },
     );
     let ended =
         Application::build(settings, publisher, Some(spool), readiness, Arc::new(|_| {}))?.run(stop).await;

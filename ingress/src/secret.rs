@@ -1,6 +1,7 @@
 //! The webhook's secret: the current one, and the previous one while Telegram changes over (facts T9).
 
 use secrecy::{ExposeSecret as _, SecretString};
+use shared::proof::Accepted;
 use shared::settings::{SettingError, Values};
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -23,6 +24,16 @@ impl Secrets {
     /// What Telegram is to send.
     pub fn current(&self) -> &SecretString {
         &self.current
+    }
+
+    /// The old one, where there is one.
+    pub fn previous(&self) -> Option<&SecretString> {
+        self.previous.as_ref()
+    }
+
+    /// Both, to be proved to an operator who knows them.
+    pub fn accepted(&self) -> Accepted {
+        Accepted::new([&self.current].into_iter().chain(&self.previous).cloned())
     }
 
     /// Whether the secret can be changed without an update's being refused: the old one is taken too.

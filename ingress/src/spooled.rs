@@ -21,7 +21,8 @@ pub async fn publisher_with_spool(
     let database = data_dir::open(values, spool::FILE)?;
     let unread = |error| Failure::Failed(format!("the spool can't be read: {error}"));
     let spool = Spool::open(&database, settings.spool_bytes).await.map_err(unread)?;
-    let (publisher, fanout) = rabbitmq::spooled_publisher(broker, readiness.clone(), role);
+    let (publisher, fanout) =
+        rabbitmq::spooled_publisher(broker, readiness.clone(), settings.secrets.accepted(), role);
     let publisher = Publisher::RabbitMq(publisher);
     let tended = spool::tend(spool, publisher.clone(), Some(fanout), readiness);
     Ok((publisher, tended))

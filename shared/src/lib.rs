@@ -15,6 +15,7 @@ pub mod fuzzing;
 pub mod json;
 pub mod metrics;
 pub mod program;
+pub mod proof;
 pub mod queue;
 pub mod readiness;
 pub mod retry;

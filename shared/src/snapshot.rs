@@ -43,6 +43,9 @@ pub struct Snapshot {
     pub readiness: Value,
     /// Our own metrics, in Prometheus' text format without comments.
     pub metrics: String,
+    /// Of each secret that it takes from Telegram, where somebody asked for that (`proof`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<Vec<String>>,
 }
 
 impl Snapshot {
@@ -62,6 +65,7 @@ impl Snapshot {
             at_ms: clock::now_ms(),
             readiness: readiness.to_json(),
             metrics: ours.collect::<Vec<_>>().join("\n"),
+            secrets: None,
         }
     }
 

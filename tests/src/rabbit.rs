@@ -214,6 +214,14 @@ impl Rabbit {
         connection.close(200, "done".into()).await.expect("it ends");
     }
 
+    /// Holds an exclusive queue until the connection that is returned is closed: a lock, as a process has it.
+    pub async fn lock(&self, queue: &str) -> Connection {
+        let (connection, channel) = self.channel().await;
+        let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        channel.queue_declare(queue.into(), exclusive, FieldTable::default()).await.expect("nobody has it");
+        connection
+    }
+
     /// Says something on an exchange, as a process does that wants an answer.
     pub async fn ask(&self, exchange: &str, kind: &str, reply_to: &str) {
         let (connection, channel) = self.channel().await;

@@ -40,4 +40,4 @@ pub use asked::{Asked, kinds_asked};
 pub use explain::{Circumstances, ExplainError, Explained, explain};
 pub use messages::messages;
 pub use settings::{Place, RouteSettings, Settings, command};
-pub use telegram::{Bot, Looked, PlainError};
+pub use telegram::{Bot, Looked, PlainError, Upload};

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Seek as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,11 @@ struct Line {
     carried: Carried,
 }
 
-pub async fn export(source: &mut Source, entries: &[Entry], out: Option<&str>) -> Result<usize, Failure> {
+pub async fn export(
+    source: &mut Source,
+    entries: &[Arc<Entry>],
+    out: Option<&str>,
+) -> Result<usize, Failure> {
     let failed = |error: std::io::Error| Failure::Failed(format!("the letters can't be written: {error}"));
     let mut out: Box<dyn Write> = match out {
         None => Box::new(std::io::stdout()),
@@ -36,14 +41,17 @@ pub async fn export(source: &mut Source, entries: &[Entry], out: Option<&str>) -
             )
         }
     };
+    let mut exported = 0;
     for entry in entries {
-        let carried = Carried::of(source.letter(entry).await?);
+        let Some(letter) = source.letter(entry).await? else { continue };
+        let carried = Carried::of(letter);
         let line = Line { id: entry.id.clone(), carried };
         let line = serde_json::to_string(&line).map_err(|error| Failure::Failed(error.to_string()))?;
         writeln!(out, "{line}").map_err(failed)?;
+        exported += 1;
     }
     out.flush().map_err(failed)?;
-    Ok(entries.len())
+    Ok(exported)
 }
 
 /// What export wrote, all of which has been read once: nothing is buried of a file that is wrong somewhere.

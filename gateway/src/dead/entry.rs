@@ -1,12 +1,14 @@
 //! A dead letter as the commands see it: what it says of itself, and where its bytes lie.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde::Serialize;
 use shared::clock::rfc3339;
 use shared::queue::Letter;
 use shared::queue::rabbitmq;
 
 /// One letter, with all copies of it that a crash left behind.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Entry {
     pub id: String,
     /// Without its bytes.
@@ -16,6 +18,8 @@ pub struct Entry {
     pub has_rest: bool,
     /// Where in a temporary file its bytes are, if anybody asked for them.
     pub kept: Option<Kept>,
+    /// It is back in its queue, or was removed.
+    gone: AtomicBool,
 }
 
 /// Where one copy lies.
@@ -23,6 +27,8 @@ pub struct Entry {
 pub enum Place {
     RabbitMq(rabbitmq::Place),
     Embedded(u64),
+    /// In another tool's hands.
+    Elsewhere,
 }
 
 /// A stretch of the temporary file: the update, and right behind it what is still to be sent.
@@ -31,13 +37,32 @@ pub struct Kept {
     pub at: u64,
     pub update: usize,
     pub rest: Option<usize>,
+    /// In the file of those that nobody asked for.
+    pub spare: bool,
 }
 
 impl Entry {
     pub fn new(id: String, letter: Letter, place: Place) -> Self {
         let (update_bytes, has_rest) = (letter.body.len(), letter.rest.is_some());
         let letter = Letter { body: bytes::Bytes::new(), rest: None, ..letter };
-        Self { id, letter, places: vec![place], update_bytes, has_rest, kept: None }
+        Self {
+            id,
+            letter,
+            places: vec![place],
+            update_bytes,
+            has_rest,
+            kept: None,
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on nobody is shown it.
+    pub fn goes(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
     /// The order of every list: by update, so that a limit never takes a chat's later letter before an earlier one.

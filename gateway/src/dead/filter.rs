@@ -1,5 +1,6 @@
 //! Which letters a command is for.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Arg, ArgAction, ArgMatches};
@@ -108,7 +109,7 @@ impl Filter {
     }
 
     /// Those that fit, in order.
-    pub fn choose(&self, mut entries: Vec<Entry>) -> Vec<Entry> {
+    pub fn choose(&self, mut entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
         entries.retain(|entry| self.fits(entry));
         entries.sort_by(|one, other| one.order().cmp(&other.order()));
         entries.truncate(self.limit.unwrap_or(usize::MAX));

@@ -1,4 +1,5 @@
-//! What can be done with the letters of an embedded queue, by the process that has its file open.
+//! What can be done with the letters of an embedded queue, and with the store beside it, by the process that has the file
+//! open.
 
 use shared::queue::embedded::{Buried, Letters, Publisher};
 use shared::queue::{Envelope, Letter};
@@ -9,21 +10,31 @@ pub const WRITER: &str = "tgw dead";
 
 #[derive(Clone)]
 pub struct Keeper {
+    /// None where the queue is elsewhere and only the store is in the file.
+    pub queue: Option<Queue>,
+    pub store: Store,
+}
+
+#[derive(Clone)]
+pub struct Queue {
     pub letters: Letters,
     pub publisher: Publisher,
-    pub store: Store,
 }
 
 /// In words for the operator.
 type Told<T> = Result<T, String>;
 
 impl Keeper {
+    fn queue(&self) -> Told<&Queue> {
+        self.queue
+            .as_ref()
+            .ok_or_else(|| "the letters are not in this gateway's file: set AMQP_URL".to_owned())
+    }
+
     /// The next `limit` letters behind that place. What is damaged on the disk is a malformed letter.
     pub async fn page(&self, after: Option<u64>, limit: usize) -> Told<Vec<(u64, Letter)>> {
-        let page = self.letters.page(after, limit).await.map_err(|error| error.to_string())?;
-        let no_letter = |bytes| Letter::malformed("damaged on the disk".to_owned(), None, None, bytes);
-        let whole = |Buried { place, letter }| (place, letter.unwrap_or_else(no_letter));
-        Ok(page.into_iter().map(whole).collect())
+        let page = self.queue()?.letters.page(after, limit).await.map_err(|error| error.to_string())?;
+        Ok(page.into_iter().map(Buried::whole).collect())
     }
 
     pub async fn letter(&self, place: u64) -> Told<Option<Letter>> {
@@ -33,8 +44,13 @@ impl Keeper {
 
     /// Whether a replay can be told from one before.
     pub async fn can_replay(&self) -> Told<()> {
-        let away = "the store is away: nobody could tell what was replayed before, so nothing is";
-        self.store.ping().await.map_err(|_| away.to_owned())
+        ask_store(&self.store).await
+    }
+
+    /// What is still to send of a letter that lies elsewhere, for its next replay.
+    pub async fn keep_rest(&self, letter: &Letter) -> Told<()> {
+        let Some(again) = letter.again(WRITER) else { return Ok(()) };
+        keep_rest(&self.store, letter, &again).await.map_err(|error| error.to_string())
     }
 
     /// Each is published and removed at once, in one transaction, so that no letter is ever in both places.
@@ -46,16 +62,23 @@ impl Keeper {
                 keep_rest(&self.store, letter, again).await.map_err(|error| error.to_string())?;
             }
         }
-        self.letters.replay(places, by).await.map_err(|error| error.to_string())
+        self.queue()?.letters.replay(places, by).await.map_err(|error| error.to_string())
     }
 
     pub async fn remove(&self, places: Vec<u64>) -> Told<u64> {
-        self.letters.remove(places).await.map_err(|error| error.to_string())
+        self.queue()?.letters.remove(places).await.map_err(|error| error.to_string())
     }
 
     pub async fn bury(&self, letter: &Letter) -> Told<()> {
-        self.publisher.bury(letter).await.map_err(|error| error.to_string())
+        self.queue()?.publisher.bury(letter).await.map_err(|error| error.to_string())
     }
+}
+
+/// An error where nobody could tell what was replayed before.
+pub async fn ask_store(store: &Store) -> Told<()> {
+    let name = if matches!(store, Store::Redis(_)) { "Redis" } else { "the store" };
+    let away = |_| format!("{name} is away: nobody could tell what was replayed before, so nothing is");
+    store.ping().await.map_err(away)
 }
 
 /// What is still to send is the replay's answer: where it lies before the update comes, no service is asked.

@@ -1,6 +1,7 @@
 //! The list of letters: a table for people, an array for machines.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use serde::Serializer as _;
 use shared::clock;
@@ -11,7 +12,7 @@ use crate::output::{Output, ago, say};
 
 const HEADS: [&str; 9] = ["ID", "REASON", "KIND", "CHAT", "ROUTE", "SERVICE", "TRIES", "REPLAYS", "DIED"];
 
-pub fn print(entries: &[Entry], output: Output) -> Result<(), Failure> {
+pub fn print(entries: &[Arc<Entry>], output: Output) -> Result<(), Failure> {
     if output == Output::Json {
         return array(entries).map_err(|error| Failure::Failed(format!("nobody reads this: {error}")));
     }
@@ -22,14 +23,14 @@ pub fn print(entries: &[Entry], output: Output) -> Result<(), Failure> {
 }
 
 /// One after the other, since a hundred thousand of them need not lie in memory twice.
-fn array(entries: &[Entry]) -> std::io::Result<()> {
+fn array(entries: &[Arc<Entry>]) -> std::io::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    serde_json::Serializer::new(&mut out).collect_seq(entries.iter().map(Entry::view))?;
+    serde_json::Serializer::new(&mut out).collect_seq(entries.iter().map(|entry| entry.view()))?;
     writeln!(out)?;
     out.flush()
 }
 
-fn table(entries: &[Entry], now_ms: u64) -> Vec<String> {
+fn table(entries: &[Arc<Entry>], now_ms: u64) -> Vec<String> {
     let rows: Vec<[String; 9]> = entries.iter().map(|entry| row(entry, now_ms)).collect();
     let widths: Vec<usize> = (0..HEADS.len())
         .map(|column| {

@@ -4,20 +4,25 @@
 //! letters' heads, chooses by `filter`, and gives back what it did not take.
 
 mod archive;
+mod beside;
+mod board;
 mod carried;
 mod embedded;
 mod entry;
 mod filter;
 mod keeper;
 mod list;
+mod looker;
 mod rabbit;
 mod replay;
 mod show;
 mod socket;
 mod source;
 mod spill;
+mod store;
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -26,12 +31,13 @@ use shared::settings::{Values, with_some_flags};
 use tokio_util::sync::CancellationToken;
 
 use crate::output::{Output, agrees, note, say};
+use board::Purpose;
 use entry::Entry;
 use filter::Filter;
 use replay::Rate;
 use source::Source;
 
-pub use keeper::Keeper;
+pub use keeper::{Keeper, Queue};
 pub use socket::Socket;
 
 const SETTINGS: [&str; 9] = [
@@ -45,6 +51,11 @@ const SETTINGS: [&str; 9] = [
     "LOG_LEVEL",
     "LOG_FORMAT",
 ];
+
+/// A tool that is asked may end before it has told all, and then the next one is asked.
+const LOOKS: usize = 20;
+
+const AGAIN: Duration = Duration::from_millis(200);
 
 pub fn command() -> Command {
     let flag = |name: &'static str, help: &'static str| {
@@ -131,8 +142,8 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn open(&self) -> Result<Source, Failure> {
-        let opening = Source::open(&self.values, self.flags.get_flag("wait"));
+    async fn open(&self, purpose: Purpose) -> Result<Source, Failure> {
+        let opening = Source::open(&self.values, self.flags.get_flag("wait"), purpose);
         match self.stop.run_until_cancelled(opening).await {
             Some(opened) => opened,
             None => Err(Failure::Failed("stopped before the dead letters could be had".to_owned())),
@@ -143,16 +154,36 @@ impl Call<'_> {
     async fn with_letters<T>(
         &self,
         keep: impl Fn(&Entry) -> bool,
-        work: impl AsyncFnOnce(&mut Source, Vec<Entry>) -> Result<T, Failure>,
+        work: impl AsyncFnOnce(&mut Source, Vec<Arc<Entry>>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut source = self.open().await?;
+        let mut source = self.open(Purpose::Change).await?;
         let worked = match source.read(keep).await {
-            Ok(entries) => work(&mut source, entries).await,
+            Ok(entries) => work(&mut source, entries.unwrap_or_default()).await,
             Err(failure) => Err(failure),
         };
-        let closed = source.close().await;
+        let returned = source.give_back().await;
         let worked = worked?;
-        closed.map(|()| worked)
+        returned.map(|()| worked)
+    }
+
+    /// All letters as they are now, and where the bytes of those can be read that `keep` wants. Nobody else has to wait
+    /// for what is done with them.
+    async fn looked_at(&self, keep: impl Fn(&Entry) -> bool) -> Result<(Source, Vec<Arc<Entry>>), Failure> {
+        for _ in 0..LOOKS {
+            let mut source = self.open(Purpose::Look).await?;
+            let read = source.read(&keep).await;
+            if let Source::RabbitMq(_) = source {
+                let returned = source.give_back().await;
+                return read.and_then(|entries| returned.map(|()| (source, entries.unwrap_or_default())));
+            }
+            match read? {
+                Some(entries) => return Ok((source, entries)),
+                None => tokio::time::sleep(AGAIN).await,
+            }
+        }
+        Err(Failure::Failed(
+            "the letters are in other tools' hands one after the other: ask again".to_owned(),
+        ))
     }
 
     async fn list(&mut self) -> Result<Stopped, Failure> {
@@ -160,8 +191,9 @@ impl Call<'_> {
         let output = Output::of(self.flags);
         let watch = self.flags.get_one::<u64>("watch").copied().map(Duration::from_secs);
         loop {
-            let read = self.with_letters(|_| false, async |_, entries| Ok(filter.choose(entries)));
-            let entries = read.await?;
+            let (mut source, entries) = self.looked_at(|_| false).await?;
+            source.give_back().await?;
+            let entries = filter.choose(entries);
             if watch.is_some() && output == Output::Words && std::io::stdout().is_terminal() {
                 // Clears the screen.
                 say("\u{1b}[2J\u{1b}[H")?;
@@ -178,20 +210,17 @@ impl Call<'_> {
         let ids: Vec<String> = self.flags.get_many("ids").into_iter().flatten().cloned().collect();
         let how = show::How { output: Output::of(self.flags), text: self.flags.get_flag("show-text") };
         let filter = Filter::of_ids(ids.clone());
-        let found = self.with_letters(
-            |entry| filter.fits(entry),
-            async |source, entries| {
-                let entries = filter.choose(entries);
-                let mut letters = Vec::with_capacity(entries.len());
-                for entry in &entries {
-                    letters.push((entry.clone(), source.letter(entry).await?));
-                }
-                show::print(&letters, how)?;
-                Ok(entries)
-            },
-        );
-        let found = found.await?;
-        let missing: Vec<_> = ids.iter().filter(|id| !found.iter().any(|entry| entry.id == **id)).collect();
+        let (mut source, entries) = self.looked_at(|entry| filter.fits(entry)).await?;
+        let mut found = Vec::new();
+        for entry in filter.choose(entries) {
+            if let Some(letter) = source.letter(&entry).await? {
+                found.push((entry, letter));
+            }
+        }
+        source.give_back().await?;
+        show::print(&found, how)?;
+        let missing: Vec<_> =
+            ids.iter().filter(|id| !found.iter().any(|(entry, _)| entry.id == **id)).collect();
         match (missing.first(), found.is_empty()) {
             (None, _) => Ok(Stopped::Clean),
             (Some(id), true) => Err(Failure::Failed(format!("there is no dead letter {id}"))),
@@ -207,8 +236,9 @@ impl Call<'_> {
         let plan = replay::Plan::read(self.flags);
         let (stop, values) = (&self.stop, &self.values);
         if plan.dry_run {
-            let read = self.with_letters(|_| false, async |_, entries| Ok(filter.choose(entries)));
-            return replay::dry_run(&read.await?, &plan);
+            let (mut source, entries) = self.looked_at(|_| false).await?;
+            source.give_back().await?;
+            return replay::dry_run(&filter.choose(entries), &plan);
         }
         let replaying = self.with_letters(
             |entry| filter.fits(entry),
@@ -247,13 +277,9 @@ impl Call<'_> {
     async fn export(&mut self) -> Result<Stopped, Failure> {
         let filter = Filter::read(self.flags)?;
         let out = self.flags.get_one::<String>("out");
-        let exported = self.with_letters(
-            |entry| filter.fits(entry),
-            async |source, entries| {
-                archive::export(source, &filter.choose(entries), out.map(String::as_str)).await
-            },
-        );
-        let exported = exported.await?;
+        let (mut source, entries) = self.looked_at(|entry| filter.fits(entry)).await?;
+        let exported = archive::export(&mut source, &filter.choose(entries), out.map(String::as_str)).await?;
+        source.give_back().await?;
         note(&format!("exported: {exported}"));
         Ok(Stopped::Clean)
     }
@@ -261,9 +287,9 @@ impl Call<'_> {
     async fn import(&mut self) -> Result<Stopped, Failure> {
         let file = self.flags.get_one::<String>("file").map_or("-", String::as_str);
         let archive = archive::Archive::open(file)?;
-        let mut source = self.open().await?;
+        let mut source = self.open(Purpose::Change).await?;
         let imported = archive.import(&mut source, &self.stop).await;
-        source.close().await?;
+        source.give_back().await?;
         let (imported, all) = imported?;
         match Output::of(self.flags) {
             Output::Json => say(&serde_json::json!({ "imported": imported, "of": all }).to_string())?,

@@ -1,6 +1,7 @@
 //! The dead letters on RabbitMQ.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::program::Failure;
@@ -8,11 +9,12 @@ use shared::queue::rabbitmq::{self, DeadError, DeadLetters};
 use shared::queue::{Letter, Publisher, Publishing};
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
-use shared::store::{Store, redis};
 
+use super::beside::{Beside, Met, Next, next};
+use super::board::{Board, Purpose, Serving};
 use super::entry::{Entry, Place};
-use super::keeper::keep_rest;
 use super::spill::Spill;
+use super::store::Rests;
 
 /// How long letters stay in hand at most before they are given back and taken anew: a third of the time after which
 /// the broker takes them away (facts R14).
@@ -21,48 +23,92 @@ const ROUND: Duration = Duration::from_secs(600);
 /// How long the broker may take to let us publish.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How often a lock that somebody else has is tried again, with `--wait`.
-const AGAIN: Duration = Duration::from_millis(500);
+/// How often a lock that somebody else has is tried again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Letters that are published before the first one's confirm is waited for.
 const IN_FLIGHT: usize = 512;
 
 pub struct Rabbit {
-    dead: DeadLetters,
+    /// None when all were given back.
+    dead: Option<DeadLetters>,
     settings: rabbitmq::Settings,
     spill: Spill,
     taken: Instant,
     /// What a replay needs beside the letters.
     replay: Option<Replay>,
+    purpose: Purpose,
+    /// What others see of it, and who shows them.
+    board: Board,
+    serving: Option<Serving>,
+}
+
+/// Where the letters can be had.
+pub enum Opened {
+    /// In our hands.
+    Here(Box<Rabbit>),
+    /// In another tool's, which shows them.
+    Beside(Box<Beside>),
+    /// The deployment has no queue of dead letters yet.
+    Nothing,
 }
 
 struct Replay {
     publisher: Publisher,
-    store: Store,
+    rests: Rests,
 }
 
 impl Rabbit {
-    /// None where the deployment has no queue of dead letters yet.
-    pub async fn open(values: &Values, wait: bool) -> Result<Option<Self>, Failure> {
+    /// Takes the lock. With `wait` until it is free, however long that is; without, a tool that only looks is waited for,
+    /// and one that shows what it has is looked at.
+    pub async fn open(values: &Values, wait: bool, purpose: Purpose) -> Result<Opened, Failure> {
         let settings = rabbitmq::Settings::read(values).map_err(Problems::from)?;
+        let (mut beside, mut met) = (None, Met::default());
         loop {
-            let dead = match DeadLetters::hold(&settings).await {
-                Err(DeadError::Held) if wait => {
-                    tokio::time::sleep(AGAIN).await;
-                    continue;
+            match DeadLetters::hold(&settings).await {
+                Ok(dead) => return Ok(Opened::Here(Box::new(Self::holding(dead, settings, purpose)?))),
+                Err(DeadError::Held) => {}
+                Err(DeadError::Missing(_)) => return Ok(Opened::Nothing),
+                Err(error) => return Err(failed(error)),
+            }
+            if !wait {
+                let asked = match &mut beside {
+                    Some(beside) => beside,
+                    none => none.insert(Beside::begin(&settings).await?),
+                };
+                match next(purpose, asked.meet().await, met.after()) {
+                    Next::Ask => {
+                        return beside.map_or_else(
+                            || Err(failed(DeadError::Held)),
+                            |beside| Ok(Opened::Beside(Box::new(beside))),
+                        );
+                    }
+                    Next::GiveUp => return Err(failed(DeadError::Held)),
+                    Next::TryAgain => {}
                 }
-                Err(DeadError::Missing(_)) => return Ok(None),
-                held => held.map_err(failed)?,
-            };
-            let spill = Spill::new()?;
-            return Ok(Some(Self { dead, settings, spill, taken: Instant::now(), replay: None }));
+            }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
-    /// Reads all; keeps the bytes of those that `keep` wants.
-    pub async fn read(&mut self, keep: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, Failure> {
+    fn holding(dead: DeadLetters, settings: rabbitmq::Settings, purpose: Purpose) -> Result<Self, Failure> {
+        let (board, spill) = (Board::new(purpose), Spill::new()?);
+        let serving = Some(Serving::begin(settings.clone(), board.clone()));
+        let (dead, taken) = (Some(dead), Instant::now());
+        Ok(Self { dead, settings, spill, taken, replay: None, purpose, board, serving })
+    }
+
+    fn dead(&mut self) -> Result<&mut DeadLetters, Failure> {
+        self.dead.as_mut().ok_or_else(|| Failure::Failed("the letters were given back".to_owned()))
+    }
+
+    /// Reads all; keeps the bytes of those that `keep` wants. Who changes something shows others what he has, so the rest
+    /// is kept too while there is room.
+    pub async fn read(&mut self, keep: impl Fn(&Entry) -> bool) -> Result<Vec<Arc<Entry>>, Failure> {
         let (mut entries, mut trouble) = (HashMap::<String, Entry>::new(), None);
+        let shows = self.purpose != Purpose::Look;
         let Self { dead, spill, .. } = self;
+        let Some(dead) = dead else { return Ok(Vec::new()) };
         let reading = dead.read(|place, id, letter| {
             let place = Place::RabbitMq(place);
             if let Some(entry) = entries.get_mut(&id) {
@@ -75,15 +121,21 @@ impl Rabbit {
                     Ok(kept) => entry.kept = Some(kept),
                     Err(failure) => trouble = Some(failure),
                 }
+            } else if shows {
+                entry.kept = spill.keep_spare(&letter);
             }
             entries.insert(id, entry);
         });
         reading.await.map_err(failed)?;
         self.spill.flush()?;
-        match trouble {
-            Some(failure) => Err(failure),
-            None => Ok(entries.into_values().collect()),
+        if let Some(failure) = trouble {
+            return Err(failure);
         }
+        let entries: Vec<Arc<Entry>> = entries.into_values().map(Arc::new).collect();
+        if shows {
+            self.board.show(entries.clone(), self.spill.reader()?);
+        }
+        Ok(entries)
     }
 
     pub fn letter(&self, entry: &Entry) -> Result<Letter, Failure> {
@@ -96,27 +148,19 @@ impl Rabbit {
     }
 
     /// Gives back what is left, and takes it anew.
-    pub async fn read_again(&mut self, keep: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, Failure> {
-        self.dead.put_back().await.map_err(failed)?;
+    pub async fn read_again(&mut self, keep: impl Fn(&Entry) -> bool) -> Result<Vec<Arc<Entry>>, Failure> {
+        self.board.hide();
+        self.dead()?.put_back().await.map_err(failed)?;
         self.spill.clear()?;
         self.taken = Instant::now();
         self.read(keep).await
     }
 
-    /// Finds out whether a replay can be done: the partitions agree, Redis answers, the broker takes something.
+    /// Finds out whether a replay can be done: the partitions agree, the store answers, the broker takes something.
     pub async fn prepare_replay(&mut self, values: &Values) -> Result<(), Failure> {
-        self.dead.check_partitions().await.map_err(failed)?;
-        let readiness = Readiness::default();
-        let settings = redis::Settings::read(values).map_err(Problems::from)?;
-        let store = redis::Store::open(settings, readiness.clone());
-        let store =
-            Store::Redis(store.map_err(|error| Failure::Refused(format!("Redis can't be used: {error}")))?);
-        if store.ping().await.is_err() {
-            return Err(Failure::Failed(
-                "Redis is away: nobody could tell what was replayed before, so nothing is".to_owned(),
-            ));
-        }
-        self.replay = Some(Replay { publisher: self.publisher(readiness).await?, store });
+        self.dead()?.check_partitions().await.map_err(failed)?;
+        let rests = Rests::open(values, &self.settings).await?;
+        self.replay = Some(Replay { publisher: self.publisher(Readiness::default()).await?, rests });
         Ok(())
     }
 
@@ -132,11 +176,25 @@ impl Rabbit {
 
     /// Publishes these once more, in order, and removes those whose publish was confirmed. Tells how many from the
     /// front on are back in their queues, and what stopped the next one.
-    pub async fn replay(&mut self, batch: &[Entry], by: &str) -> Result<(usize, Option<String>), Failure> {
-        let Some(Replay { publisher, store }) = &self.replay else {
+    pub async fn replay(
+        &mut self,
+        batch: &[Arc<Entry>],
+        by: &str,
+    ) -> Result<(usize, Option<String>), Failure> {
+        let Some(mut replay) = self.replay.take() else {
             return Err(Failure::Failed("the replay was not prepared".to_owned()));
         };
-        let (publisher, store) = (publisher.clone(), store.clone());
+        let replayed = self.replay_with(&mut replay, batch, by).await;
+        self.replay = Some(replay);
+        replayed
+    }
+
+    async fn replay_with(
+        &mut self,
+        Replay { publisher, rests }: &mut Replay,
+        batch: &[Arc<Entry>],
+        by: &str,
+    ) -> Result<(usize, Option<String>), Failure> {
         let (mut flying, mut replayed) = (VecDeque::with_capacity(IN_FLIGHT), 0);
         let mut stopped = None;
         for entry in batch {
@@ -148,8 +206,8 @@ impl Rabbit {
             }
             let letter = self.spill.letter(entry)?;
             let Some(envelope) = letter.again(by) else { continue };
-            if let Err(error) = keep_rest(&store, &letter, &envelope).await {
-                stopped = Some(error.to_string());
+            if let Err(error) = rests.keep(&letter, &envelope).await {
+                stopped = Some(error);
                 break;
             }
             flying.push_back((entry, publisher.begin(&envelope)));
@@ -164,7 +222,7 @@ impl Rabbit {
     /// failed may have been published too: its letter stays, and runs once.
     async fn land(
         &mut self,
-        flying: &mut VecDeque<(&Entry, Publishing)>,
+        flying: &mut VecDeque<(&Arc<Entry>, Publishing)>,
         stopped: &mut Option<String>,
     ) -> Result<usize, Failure> {
         let Some((entry, publishing)) = flying.pop_front() else { return Ok(0) };
@@ -184,10 +242,12 @@ impl Rabbit {
             .iter()
             .filter_map(|place| match place {
                 Place::RabbitMq(place) => Some(*place),
-                Place::Embedded(_) => None,
+                Place::Embedded(_) | Place::Elsewhere => None,
             })
             .collect();
-        self.dead.remove(&places).await.map_err(failed)
+        self.dead()?.remove(&places).await.map_err(failed)?;
+        entry.goes();
+        Ok(())
     }
 
     /// Buries letters that were exported.
@@ -195,8 +255,16 @@ impl Rabbit {
         self.publisher(Readiness::default()).await
     }
 
-    pub async fn close(self) -> Result<(), Failure> {
-        self.dead.close().await.map_err(failed)
+    /// Gives all back that was not removed. The bytes that were kept can still be read.
+    pub async fn give_back(&mut self) -> Result<(), Failure> {
+        self.board.hide();
+        let Some(mut dead) = self.dead.take() else { return Ok(()) };
+        let returned = dead.put_back().await;
+        // Nobody shall ask us any more when the letters are another's.
+        if let Some(serving) = self.serving.take() {
+            serving.end().await;
+        }
+        dead.close().await.and(returned).map_err(failed)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -132,7 +133,7 @@ impl Sum {
     }
 }
 
-fn by_reason(entries: &[Entry]) -> BTreeMap<&'static str, usize> {
+fn by_reason(entries: &[Arc<Entry>]) -> BTreeMap<&'static str, usize> {
     let mut reasons = BTreeMap::new();
     entries.iter().for_each(|entry| *reasons.entry(entry.letter.reason.as_str()).or_default() += 1);
     reasons
@@ -142,7 +143,7 @@ fn can_go(entry: &Entry) -> bool {
     entry.letter.reason != Reason::Malformed && entry.letter.update_id.is_some()
 }
 
-pub fn dry_run(entries: &[Entry], plan: &Plan) -> Result<Stopped, Failure> {
+pub fn dry_run(entries: &[Arc<Entry>], plan: &Plan) -> Result<Stopped, Failure> {
     let replayed = entries.iter().filter(|entry| can_go(entry)).count();
     let sum = Sum { chosen: entries.len(), replayed, refused: entries.len() - replayed, ..Sum::default() };
     sum.told(plan.output, "would_replay", &by_reason(entries))
@@ -151,13 +152,13 @@ pub fn dry_run(entries: &[Entry], plan: &Plan) -> Result<Stopped, Failure> {
 pub async fn replay(
     source: &mut Source,
     values: &Values,
-    entries: Vec<Entry>,
+    entries: Vec<Arc<Entry>>,
     plan: &Plan,
     stop: &CancellationToken,
 ) -> Result<Stopped, Failure> {
     let reasons = by_reason(&entries);
     let mut sum = Sum { chosen: entries.len(), ..Sum::default() };
-    let mut waiting: VecDeque<Entry> = entries.into_iter().filter(can_go).collect();
+    let mut waiting: VecDeque<Arc<Entry>> = entries.into_iter().filter(|entry| can_go(entry)).collect();
     sum.refused = sum.chosen - waiting.len();
     source.prepare_replay(values).await?;
     let bar = bar(waiting.len(), plan.output);
@@ -172,7 +173,7 @@ pub async fn replay(
             (waiting, sum.gone) = (taken.0, sum.gone + taken.1);
         }
         let size = plan.rate.map_or(BATCH, Rate::batch).min(waiting.len());
-        let batch: Vec<Entry> = waiting.drain(..size).collect();
+        let batch: Vec<Arc<Entry>> = waiting.drain(..size).collect();
         // Behind its time it does not hurry to make up for it.
         next = plan.rate.map_or(next, |rate| next.max(Instant::now()) + rate.time_for(size));
         let (done, stopped) = source.replay(&batch, &plan.by).await?;
@@ -186,9 +187,10 @@ pub async fn replay(
 /// The same letters in hand for another round, and how many are no longer there.
 async fn read_again(
     source: &mut Source,
-    waiting: VecDeque<Entry>,
-) -> Result<(VecDeque<Entry>, usize), Failure> {
-    let ids: HashSet<String> = waiting.into_iter().map(|entry| entry.id).collect();
+    waiting: VecDeque<Arc<Entry>>,
+) -> Result<(VecDeque<Arc<Entry>>, usize), Failure> {
+    let ids: HashSet<String> = waiting.iter().map(|entry| entry.id.clone()).collect();
+    drop(waiting);
     let mut entries = source.read_again(|entry| ids.contains(&entry.id)).await?;
     entries.retain(|entry| ids.contains(&entry.id));
     entries.sort_by(|one, other| one.order().cmp(&other.order()));

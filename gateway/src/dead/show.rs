@@ -1,5 +1,7 @@
 //! A letter whole. What people wrote, their names and what was to be sent to them is masked unless asked for.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 use shared::program::Failure;
 use shared::queue::Letter;
@@ -31,7 +33,7 @@ const PLAIN: [&str; 13] = [
     "v",
 ];
 
-pub fn print(letters: &[(Entry, Letter)], how: How) -> Result<(), Failure> {
+pub fn print(letters: &[(Arc<Entry>, Letter)], how: How) -> Result<(), Failure> {
     let shown: Vec<Value> = letters.iter().map(|(entry, letter)| shown(entry, letter, how.text)).collect();
     if how.output == Output::Json {
         return say(&Value::from(shown).to_string());

@@ -1,5 +1,5 @@
-//! The way to the letters that a running `tgw run` has in its embedded queue: a socket in its `DATA_DIR`, for the owner
-//! of that folder alone. One tool at a time; its end is the end of its connection.
+//! The way to what a running `tgw run` has in its file, the embedded queue's letters and the store: a socket in its
+//! `DATA_DIR`, for the owner of that folder alone. One tool at a time; its end is the end of its connection.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -26,11 +26,21 @@ const SILENCE: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    Page { after: Option<u64>, limit: usize },
+    Page {
+        after: Option<u64>,
+        limit: usize,
+    },
     CanReplay,
-    Replay { places: Vec<u64>, by: String },
-    Remove { places: Vec<u64> },
+    Replay {
+        places: Vec<u64>,
+        by: String,
+    },
+    Remove {
+        places: Vec<u64>,
+    },
     Bury(Box<Carried>),
+    /// What is still to send of a letter that is about to be replayed from another queue.
+    KeepRest(Box<Carried>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -124,6 +134,10 @@ async fn answer(keeper: &Keeper, request: Request) -> Result<Reply, String> {
         Request::Bury(carried) => {
             let letter = carried.letter().map_err(|error| error.to_string())?;
             Reply::Done(keeper.bury(&letter).await.map(|()| 1)?)
+        }
+        Request::KeepRest(carried) => {
+            let letter = carried.letter().map_err(|error| error.to_string())?;
+            Reply::Done(keeper.keep_rest(&letter).await.map(|()| 1)?)
         }
     })
 }

@@ -16,6 +16,8 @@ use shared::settings::{Values, with_some_flags};
 use tokio_util::sync::CancellationToken;
 
 use crate::output::{Output, note, say, write};
+pub use observe::{is_ingress, unheard};
+
 use observe::{Observed, Observer};
 use view::View;
 

@@ -182,7 +182,7 @@ pub fn is_ingress(process: &Snapshot) -> bool {
 }
 
 /// How many workers and ingresses those that answered know of, and did not answer themselves.
-fn unheard(processes: &[Snapshot]) -> (usize, usize) {
+pub fn unheard(processes: &[Snapshot]) -> (usize, usize) {
     let most = |name: &str| {
         let known = processes.iter().map(|it| metrics::sum(&it.metrics, name, &[]) as usize);
         known.max().unwrap_or(0)

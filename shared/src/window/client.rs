@@ -25,7 +25,12 @@ pub struct Client(Stream);
 
 impl Client {
     pub async fn connect(folder: &Path) -> Result<Self, Unasked> {
-        match UnixStream::connect(folder.join(NAME)).await {
+        Self::connect_to(&folder.join(NAME)).await
+    }
+
+    /// To the socket of that path.
+    pub async fn connect_to(socket: &Path) -> Result<Self, Unasked> {
+        match UnixStream::connect(socket).await {
             Ok(stream) => Ok(Self(framed(stream))),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
                 Err(Unasked::NotRunning)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use crate::queue::embedded::Depth;
+use crate::queue::embedded::{self, Depth};
 use crate::snapshot::Snapshot;
 use crate::spool::inspect::{Stored, Wanted};
 
@@ -18,6 +18,9 @@ pub use server::{Shown, Window};
 
 /// The socket's name in `DATA_DIR`.
 const NAME: &str = "tgw-window.sock";
+
+/// The one of a command that has a file open in place of a running process.
+pub const TOOL: &str = "tgw-dead.sock";
 
 /// The largest message: a page of the spool, whose bytes are written as numbers.
 const LARGEST: usize = 64 * 1024 * 1024;
@@ -28,12 +31,18 @@ pub enum Question {
     Spool(Wanted),
     /// How it is.
     Status,
+    /// The next dead letters of an embedded queue.
+    Letters(embedded::Wanted),
+    /// Which secrets it takes (`proof`), with the asker's number.
+    Secrets(String),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
     Spool(Vec<Stored>),
     Status(Box<Status>),
+    Letters(Vec<embedded::Seen>),
+    Secrets(Vec<String>),
     /// It has none of that, or it can't be read.
     Failed(String),
 }

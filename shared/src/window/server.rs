@@ -11,6 +11,7 @@ use tokio::net::UnixListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Answer, NAME, Question, Status, Stream, framed};
+use crate::proof::Accepted;
 use crate::queue::embedded::Consumer;
 use crate::readiness::Readiness;
 use crate::snapshot::Snapshot;
@@ -32,6 +33,8 @@ pub struct Shown {
     /// Where the queue is this process's own.
     pub queue: Option<Consumer>,
     pub readiness: Readiness,
+    /// The secrets that Telegram may send.
+    pub accepted: Accepted,
 }
 
 /// An open window. It is closed, and its socket removed, when this is dropped.
@@ -44,7 +47,12 @@ impl Window {
     /// Opens it in `folder`, whose files the caller has open: what lies there under that name is a dead process's. None
     /// where that can't be (a path of over 107 bytes, a disk that takes no sockets): everything else works without.
     pub fn open(folder: &Path, shown: Shown) -> Option<Self> {
-        let path = folder.join(NAME);
+        Self::open_as(folder, NAME, shown)
+    }
+
+    /// Under another name: that of a command that has a file open in place of a process ([`super::TOOL`]).
+    pub fn open_as(folder: &Path, name: &str, shown: Shown) -> Option<Self> {
+        let path = folder.join(name);
         match bind(&path) {
             Ok(listener) => Some(Self { path, serving: tokio::spawn(serve(listener, shown)) }),
             Err(error) => {
@@ -108,6 +116,17 @@ impl Shown {
                 snapshot: Snapshot::take(&self.readiness),
                 depth: self.queue.as_ref().map(Consumer::depth),
             })),
+            Question::Secrets(nonce) => {
+                let none = || Answer::Failed("the running process takes no secrets".to_owned());
+                self.accepted.proofs(&nonce).map_or_else(none, Answer::Secrets)
+            }
+            Question::Letters(wanted) => match &self.queue {
+                Some(queue) => {
+                    let page = queue.letters().look(wanted).await;
+                    page.map_or_else(|error| Answer::Failed(error.to_string()), Answer::Letters)
+                }
+                None => Answer::Failed("the running process has no queue of its own".to_owned()),
+            },
             Question::Spool(wanted) => match &self.spool {
                 Some(spool) => {
                     let page = spool.page(wanted).await;

@@ -25,6 +25,8 @@ pub(crate) struct Target {
     pub url: String,
     pub secret: Option<String>,
     pub max_connections: usize,
+    /// A certificate of the bot's own came with it.
+    pub certificate: bool,
     /// Tells apart what was set at different times.
     pub generation: u64,
 }
@@ -45,12 +47,13 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    pub fn set(&mut self, url: String, secret: Option<String>, max_connections: usize) {
+    pub fn set(&mut self, url: String, secret: Option<String>, max_connections: usize, certificate: bool) {
         self.generations += 1;
         let host = reqwest::Url::parse(&url).ok().and_then(|url| url.host_str().map(str::to_owned));
         self.ip_address = host.and_then(|host| host.trim_matches(['[', ']']).parse().ok());
         self.last_error = None;
-        self.target = Some(Target { url, secret, max_connections, generation: self.generations });
+        let generation = self.generations;
+        self.target = Some(Target { url, secret, max_connections, certificate, generation });
     }
 
     /// A setWebhook is in hand from now on; the one that was, is told.
@@ -98,7 +101,7 @@ impl Webhook {
     pub fn info(&self, pending: usize) -> Value {
         let mut info = json!({
             "url": self.target.as_ref().map_or("", |target| target.url.as_str()),
-            "has_custom_certificate": false,
+            "has_custom_certificate": self.target.as_ref().is_some_and(|target| target.certificate),
             "pending_update_count": pending,
         });
         if let Some((date, message)) = &self.last_error {

@@ -14,4 +14,4 @@ pub use client::{BotName, Going, Sent, Settings, Telegram};
 pub use pace::weight;
 pub use park::{Note, share_parks};
 pub use pending::Pending;
-pub use plain::{Bot, Looked, PlainError};
+pub use plain::{Bot, Looked, PlainError, Upload};

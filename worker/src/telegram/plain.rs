@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, DATE};
+use reqwest::multipart::{Form, Part};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use serde_json::Value;
@@ -30,6 +31,14 @@ pub enum PlainError {
 pub struct Bot {
     http: reqwest::Client,
     settings: Settings,
+}
+
+/// A file that goes with a call.
+pub struct Upload {
+    /// The parameter that it is.
+    pub field: &'static str,
+    pub file_name: String,
+    pub bytes: Vec<u8>,
 }
 
 /// A result, and the clock of who gave it.
@@ -74,6 +83,16 @@ impl Bot {
         self.look(method, params).await.map(|looked| looked.result)
     }
 
+    /// The same with a file.
+    pub async fn call_with(
+        &self,
+        method: &str,
+        params: &Value,
+        upload: Option<&Upload>,
+    ) -> Result<Value, PlainError> {
+        self.look_with(method, params, upload).await.map(|looked| looked.result)
+    }
+
     /// The number in the token.
     pub fn number(&self) -> u64 {
         self.settings.bot
@@ -86,11 +105,20 @@ impl Bot {
 
     /// The same with the answer's date.
     pub async fn look(&self, method: &str, params: &Value) -> Result<Looked, PlainError> {
-        let (status, answer, date) = self.ask(method, params).await?;
+        self.look_with(method, params, None).await
+    }
+
+    async fn look_with(
+        &self,
+        method: &str,
+        params: &Value,
+        upload: Option<&Upload>,
+    ) -> Result<Looked, PlainError> {
+        let (status, answer, date) = self.ask(method, params, upload).await?;
         let wait = Duration::from_secs(answer.parameters.retry_after);
         let (status, answer, date) = if status == StatusCode::TOO_MANY_REQUESTS && wait <= PATIENCE {
             tokio::time::sleep(wait).await;
-            self.ask(method, params).await?
+            self.ask(method, params, upload).await?
         } else {
             (status, answer, date)
         };
@@ -105,11 +133,15 @@ impl Bot {
         &self,
         method: &str,
         params: &Value,
+        upload: Option<&Upload>,
     ) -> Result<(StatusCode, Answer, Option<String>), PlainError> {
         // The address holds the token (facts T19).
         let address = format!("{}/bot{}/{method}", self.settings.api(), self.settings.token.expose_secret());
-        let asking =
-            self.http.post(address).header(CONTENT_TYPE, "application/json").body(params.to_string());
+        let asking = self.http.post(address);
+        let asking = match upload {
+            Some(upload) => asking.multipart(form(params, upload)),
+            None => asking.header(CONTENT_TYPE, "application/json").body(params.to_string()),
+        };
         let answer = asking.send().await.map_err(away)?;
         let status = answer.status();
         let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
@@ -117,6 +149,16 @@ impl Bot {
         let nonsense = |_| PlainError::Away(format!("it answers {status}, and no JSON of the Bot API's"));
         Ok((status, serde_json::from_slice(&body).map_err(nonsense)?, date))
     }
+}
+
+/// A file comes in a form, in which everything else is text; objects and arrays are JSON.
+fn form(params: &Value, upload: &Upload) -> Form {
+    let file = Part::bytes(upload.bytes.clone()).file_name(upload.file_name.clone());
+    let form = Form::new().part(upload.field, file);
+    params.as_object().into_iter().flatten().fold(form, |form, (name, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        form.text(name.clone(), text)
+    })
 }
 
 fn away(error: reqwest::Error) -> PlainError {

@@ -3,13 +3,17 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use redb::ReadableTable as _;
+use bytes::{Bytes, BytesMut};
+use redb::{ReadTransaction, ReadableTable as _, TableError};
+use serde::{Deserialize, Serialize};
 
 use super::partition::Partition;
 use super::{LETTERS, Letter, Queue, UPDATES};
-use crate::database::DatabaseError;
+use crate::database::{DatabaseError, Look, Unreadable};
 use crate::queue::record;
+
+/// What a page that somebody looks at holds at most, beside its last letter.
+const PAGE_BYTES: usize = 1024 * 1024;
 
 /// The dead letters, in the order in which they were buried.
 #[derive(Clone)]
@@ -24,6 +28,107 @@ pub struct Buried {
     pub letter: Result<Letter, Bytes>,
 }
 
+impl Buried {
+    /// What is damaged on the disk is a malformed letter.
+    pub fn whole(self) -> (u64, Letter) {
+        let no_letter = |bytes| Letter::malformed("damaged on the disk".to_owned(), None, None, bytes);
+        (self.place, self.letter.unwrap_or_else(no_letter))
+    }
+}
+
+/// A letter's id in the file: that of one whose body was not kept can't be told from its content.
+pub fn id_of(place: u64, letter: &Letter) -> String {
+    match (letter.update_id, letter.body.is_empty()) {
+        (None, true) => format!("malformed-{place}"),
+        _ => letter.id(),
+    }
+}
+
+/// Which letters somebody wants to look at.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Behind this place; none for the first.
+    pub after: Option<u64>,
+    pub limit: usize,
+    /// With the update's bytes, and what is still to be sent.
+    pub bodies: bool,
+}
+
+/// A letter as somebody sees it who only looks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seen {
+    pub place: u64,
+    pub id: String,
+    letter: Letter,
+    pub update_bytes: usize,
+    pub rest_bytes: Option<usize>,
+    /// The update and right behind it the rest, where they were asked for.
+    bytes: Bytes,
+}
+
+impl Seen {
+    fn of(buried: Buried, bodies: bool) -> Self {
+        let (place, letter) = buried.whole();
+        let mut bytes = BytesMut::new();
+        if bodies {
+            bytes.extend_from_slice(&letter.body);
+            bytes.extend_from_slice(letter.rest.as_deref().unwrap_or_default());
+        }
+        Self {
+            place,
+            id: id_of(place, &letter),
+            update_bytes: letter.body.len(),
+            rest_bytes: letter.rest.as_ref().map(Bytes::len),
+            bytes: bytes.freeze(),
+            letter,
+        }
+    }
+
+    /// With its bytes, where they were asked for.
+    pub fn letter(self) -> Letter {
+        let Self { mut bytes, update_bytes, rest_bytes, letter, .. } = self;
+        let body = bytes.split_to(update_bytes.min(bytes.len()));
+        Letter { body, rest: rest_bytes.map(|_| bytes), ..letter }
+    }
+}
+
+/// The next letters of a file that no process has open. Empty behind the last. Blocks.
+pub fn letters_of(file: &Look, wanted: Wanted) -> Result<Vec<Seen>, Unreadable> {
+    file.read(|txn| seen(txn, wanted))
+}
+
+fn seen(txn: &ReadTransaction, wanted: Wanted) -> Result<Vec<Seen>, redb::Error> {
+    let page = page(txn, wanted.after, wanted.limit, PAGE_BYTES)?;
+    Ok(page.into_iter().map(|buried| Seen::of(buried, wanted.bodies)).collect())
+}
+
+/// The next ones behind `after`, until they have `most` bytes, and one at least.
+fn page(
+    txn: &ReadTransaction,
+    after: Option<u64>,
+    limit: usize,
+    most: usize,
+) -> Result<Vec<Buried>, redb::Error> {
+    let letters = match txn.open_table(LETTERS) {
+        Ok(letters) => letters,
+        // A store's file, of a gateway whose queue is elsewhere.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    for entry in letters.range::<u64>((from, Bound::Unbounded))?.take(limit) {
+        let (place, record) = entry?;
+        let record = Bytes::copy_from_slice(record.value());
+        bytes += record.len();
+        page.push(Buried { place: place.value(), letter: record::to_letter(record.clone()).ok_or(record) });
+        if bytes >= most {
+            break;
+        }
+    }
+    Ok(page)
+}
+
 impl Letters {
     pub(super) fn new(queue: Arc<Queue>) -> Self {
         Self(queue)
@@ -31,20 +136,12 @@ impl Letters {
 
     /// The next `limit` after `place`, or the first ones. Looking changes nothing.
     pub async fn page(&self, after: Option<u64>, limit: usize) -> Result<Vec<Buried>, DatabaseError> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let reading = self.0.database.read(move |txn| {
-            let mut page = Vec::new();
-            for entry in txn.open_table(LETTERS)?.range::<u64>((from, Bound::Unbounded))?.take(limit) {
-                let (place, record) = entry?;
-                let record = Bytes::copy_from_slice(record.value());
-                page.push(Buried {
-                    place: place.value(),
-                    letter: record::to_letter(record.clone()).ok_or(record),
-                });
-            }
-            Ok(page)
-        });
-        reading.await
+        self.0.database.read(move |txn| page(txn, after, limit, usize::MAX)).await
+    }
+
+    /// The next ones as who only looks sees them, in pages of bounded size.
+    pub async fn look(&self, wanted: Wanted) -> Result<Vec<Seen>, DatabaseError> {
+        self.0.database.read(move |txn| seen(txn, wanted)).await
     }
 
     /// Puts these back into their partitions, under the next replay's number, and removes them, in one transaction.

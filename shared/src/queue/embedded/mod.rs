@@ -23,7 +23,7 @@ use crate::events;
 use partition::Partition;
 
 pub use claim::{Hold, Receipt};
-pub use letters::{Buried, Letters};
+pub use letters::{Buried, Letters, Seen, Wanted, id_of, letters_of};
 
 /// (partition, sequence) → an update's record. A sequence is never used twice while the file is open.
 const UPDATES: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("queue-updates");

@@ -13,10 +13,12 @@ use lapin::options::{
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::Settings;
+use crate::proof::Accepted;
 use crate::readiness::Readiness;
 use crate::snapshot::Snapshot;
 
@@ -26,19 +28,42 @@ const QUESTION: &str = "tgw.status";
 /// An answer that takes longer is not given: who asked has gone on.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Where to an answer to this is to be sent, if it is a question. Only to an exchange of the same prefix.
-pub(super) fn asked(delivery: &Delivery, exchange: &str) -> Option<String> {
+/// What a question says. Nothing of it has to be there.
+#[derive(Default, Deserialize, Serialize)]
+struct Words {
+    /// Who asks wants to know which secrets are taken too (`proof`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nonce: Option<String>,
+}
+
+/// A question.
+pub(super) struct Asked {
+    /// Where to the answer is to be sent.
+    to: String,
+    nonce: Option<String>,
+}
+
+/// Whether this is one. It is answered only to an exchange of the same prefix.
+pub(super) fn asked(delivery: &Delivery, exchange: &str) -> Option<Asked> {
     let is_question = delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == QUESTION);
     let reply_to = delivery.properties.reply_to().as_ref().filter(|_| is_question)?;
     let (prefix, _) = exchange.rsplit_once('.')?;
     let expected = format!("{prefix}.status");
-    (reply_to.as_str() == expected).then_some(expected)
+    let words: Words = serde_json::from_slice(&delivery.data).unwrap_or_default();
+    (reply_to.as_str() == expected).then_some(Asked { to: expected, nonce: words.nonce })
 }
 
 /// Answers, on a channel of its own: whatever goes wrong with that costs nobody else anything.
-pub(super) async fn answer(connection: &Connection, exchange: String, readiness: &Readiness) {
-    let words = Snapshot::take(readiness).to_bytes();
-    let answering = say(connection, exchange, BasicProperties::default(), &words);
+pub(super) async fn answer(
+    connection: &Connection,
+    asked: Asked,
+    readiness: &Readiness,
+    accepted: &Accepted,
+) {
+    let mut snapshot = Snapshot::take(readiness);
+    snapshot.secrets = asked.nonce.and_then(|nonce| accepted.proofs(&nonce));
+    let words = snapshot.to_bytes();
+    let answering = say(connection, asked.to, BasicProperties::default(), &words);
     match timeout(PATIENCE, answering).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "an operator's question is not answered"),
@@ -68,6 +93,7 @@ pub struct Census {
     answers: lapin::Consumer,
     exchanges: [String; 2],
     reply_to: String,
+    words: Words,
 }
 
 impl Census {
@@ -87,7 +113,13 @@ impl Census {
         channel.basic_qos(256, BasicQosOptions { global: false }).await?;
         let answers = channel.basic_consume(name, "".into(), BasicConsumeOptions::default(), none()).await?;
         let exchanges = [settings.workers_exchange(), settings.spools_exchange()];
-        Ok(Self { _channel: channel, answers, exchanges, reply_to })
+        Ok(Self { _channel: channel, answers, exchanges, reply_to, words: Words::default() })
+    }
+
+    /// Asks for the secrets too, from now on, with this number.
+    pub fn with_secrets(mut self, nonce: String) -> Self {
+        self.words.nonce = Some(nonce);
+        self
     }
 
     /// Asks all, and listens until `deadline`, or until `enough` have answered. The last word of each.
@@ -118,6 +150,7 @@ impl Census {
         let properties = BasicProperties::default()
             .with_type(QUESTION.into())
             .with_reply_to(self.reply_to.as_str().into());
-        say(connection, exchange.to_owned(), properties, b"{}").await
+        let words = serde_json::to_vec(&self.words).unwrap_or_default();
+        say(connection, exchange.to_owned(), properties, &words).await
     }
 }

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::census;
 use super::topology::closing_code;
 use crate::events;
+use crate::proof::Accepted;
 use crate::readiness::Readiness;
 
 /// Words that may wait to be heard; what is too many is dropped (I5).
@@ -126,17 +127,26 @@ pub(super) struct Relay {
     heard: mpsc::Sender<(u64, Heard)>,
     generation: watch::Sender<Generation>,
     readiness: Readiness,
+    accepted: Accepted,
 }
 
-/// `readiness` is told to an operator who asks.
-pub(super) fn pair(exchange: String, readiness: Readiness) -> (Fanout, Relay) {
+/// `readiness` is told to an operator who asks, and which secrets are taken is proved to one who knows them.
+pub(super) fn pair(exchange: String, readiness: Readiness, accepted: Accepted) -> (Fanout, Relay) {
     let (say, said) = watch::channel(Bytes::new());
     let (watched_in, watched) = watch::channel(None);
     let (heard_in, heard) = mpsc::channel(WAITING);
     let (generation_in, generation) = watch::channel(Generation::default());
     let name = Uuid::new_v4();
-    let relay =
-        Relay { exchange, name, say: said, watched, heard: heard_in, generation: generation_in, readiness };
+    let relay = Relay {
+        exchange,
+        name,
+        say: said,
+        watched,
+        heard: heard_in,
+        generation: generation_in,
+        readiness,
+        accepted,
+    };
     (Fanout { name, say, watched: watched_in, heard, generation }, relay)
 }
 
@@ -210,9 +220,9 @@ impl Relay {
         loop {
             tokio::select! {
                 delivery = heard.next() => match delivery.transpose()? {
-                    Some(delivery) if let Some(to) = census::asked(&delivery, &self.exchange) => {
+                    Some(delivery) if let Some(asked) = census::asked(&delivery, &self.exchange) => {
                         delivery.acker.ack(BasicAckOptions::default()).await?;
-                        census::answer(connection, to, &self.readiness).await;
+                        census::answer(connection, asked, &self.readiness, &self.accepted).await;
                     }
                     Some(delivery) => {
                         // What finds no room is said again.

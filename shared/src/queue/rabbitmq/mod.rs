@@ -9,6 +9,7 @@ mod connection;
 mod consumer;
 mod dead;
 mod depth;
+mod desk;
 mod fanout;
 mod forwarder;
 mod lease;
@@ -24,12 +25,14 @@ use std::sync::Arc;
 pub use census::Census;
 pub use consumer::Consumer;
 pub use dead::{DeadError, DeadLetters, Place};
+pub use desk::{Desk, NoAnswer, Question, Visitor};
 pub use fanout::{Fanout, Generation, Heard, Hearing};
 pub use forwarder::{Hold, Receipt};
 pub use look::{Depths, Look, Made, Seen};
 pub use publisher::{Publisher, Publishing};
 pub use pulse::Pulse;
 
+use crate::proof::Accepted;
 use crate::readiness::Readiness;
 use crate::settings::{SettingError, Values, whole};
 
@@ -104,13 +107,15 @@ pub fn publisher(settings: Settings, readiness: Readiness, role: &'static str) -
     publisher::start(settings, publisher::Role { name: role, readiness, need: Need::Must }, None)
 }
 
-/// The same for an ingress with a spool: ready without the broker, and in touch with the other ingresses.
+/// The same for an ingress with a spool: ready without the broker, and in touch with the other ingresses. It takes the
+/// `accepted` secrets.
 pub fn spooled_publisher(
     settings: Settings,
     readiness: Readiness,
+    accepted: Accepted,
     role: &'static str,
 ) -> (Publisher, Fanout) {
-    let (fanout, relay) = fanout::pair(settings.spools_exchange(), readiness.clone());
+    let (fanout, relay) = fanout::pair(settings.spools_exchange(), readiness.clone(), accepted);
     let role = publisher::Role { name: role, readiness, need: Need::May };
     (publisher::start(settings, role, Some(relay)), fanout)
 }
@@ -121,7 +126,7 @@ pub fn workers_publisher(
     readiness: Readiness,
     role: &'static str,
 ) -> (Publisher, Fanout) {
-    let (fanout, relay) = fanout::pair(settings.workers_exchange(), readiness.clone());
+    let (fanout, relay) = fanout::pair(settings.workers_exchange(), readiness.clone(), Accepted::default());
     let role = publisher::Role { name: role, readiness, need: Need::Must };
     (publisher::start(settings, role, Some(relay)), fanout)
 }

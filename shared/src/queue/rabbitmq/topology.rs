@@ -60,6 +60,16 @@ impl Settings {
         format!("{}.dead.lock", self.prefix)
     }
 
+    /// Where that one is asked, by who wants to look.
+    pub(super) fn dead_desk(&self) -> String {
+        format!("{}.dead.desk", self.prefix)
+    }
+
+    /// What the queues of those who ask begin with.
+    pub(super) fn dead_visitors(&self) -> String {
+        format!("{}.dead.visitor.", self.prefix)
+    }
+
     pub(super) fn marker(&self) -> String {
         format!("{}.partitions", self.prefix)
     }

@@ -18,15 +18,20 @@ pub(super) fn set(world: &World, params: &Params) -> Result<Reply, ApiError> {
     let secret = params.text("secret_token").filter(|secret| !secret.is_empty());
     let max_connections = params.clamped("max_connections", DEFAULT_MAX_CONNECTIONS, 1, MAX_CONNECTIONS);
     let drop_pending = params.flag("drop_pending_updates");
+    let certificate = params.upload("certificate").is_some();
     let same = world.webhook().target.as_ref().is_some_and(|now| {
-        now.url == url && now.secret == secret && now.max_connections == max_connections && !drop_pending
+        now.url == url
+            && now.secret == secret
+            && now.max_connections == max_connections
+            && !drop_pending
+            && !certificate
     });
     if !same {
         delete(world, params);
         world.polling().end("terminated by setWebhook request");
         check_url(&url)?;
         check_secret(secret.as_deref())?;
-        world.webhook().set(url, secret, max_connections);
+        world.webhook().set(url, secret, max_connections, certificate);
     }
     if let Ok(Some(allowed)) = params.json("allowed_updates") {
         world.webhook().allow(&allowed);

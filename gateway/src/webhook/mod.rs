@@ -1,16 +1,29 @@
 //! `tgw webhook`: where Telegram posts this bot's updates, always with the configured secret.
 
+mod certificate;
+mod ingresses;
+mod page;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use shared::clock;
 use shared::program::{Failure, Stopped};
 use shared::settings::{Problems, Values, with_some_flags};
-use worker::{Bot, PlainError};
+use worker::{Bot, PlainError, Upload};
 
-use crate::output::{Output, ago, agrees, note, say};
+use crate::output::{Output, agrees, note, say};
+use ingresses::{Named, Verdict};
+use page::{page, text};
 
-const SETTINGS: [&str; 7] = [
+const SETTINGS: [&str; 11] = [
+    "AMQP_URL",
+    "AMQP_PREFIX",
+    "PARTITIONS",
+    "DATA_DIR",
     "TELEGRAM_BOT_TOKEN",
     "TELEGRAM_API_URL",
     "TELEGRAM_TIMEOUT",
@@ -19,6 +32,13 @@ const SETTINGS: [&str; 7] = [
     "LOG_LEVEL",
     "LOG_FORMAT",
 ];
+
+/// What it takes to start an ingress with both secrets.
+const ADVICE: &str = "start each of these anew with TELEGRAM_WEBHOOK_SECRET set to the new secret and \
+    TELEGRAM_WEBHOOK_SECRET_PREVIOUS to the old one, and rotate again; Telegram was told nothing";
+
+/// The name server's answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The ports that Telegram posts to.
 const PORTS: [u16; 4] = [443, 80, 88, 8443];
@@ -32,6 +52,17 @@ pub fn command() -> Command {
     };
     let yes = || flag("yes", "Do not ask");
     let drop = || flag("drop-pending-updates", "Have Telegram forget what it has not delivered yet");
+    let address = || {
+        text("ip-address", "ADDRESS", "Post there, whatever the DNS says")
+            .value_parser(clap::value_parser!(IpAddr))
+    };
+    let certificate = || {
+        text(
+            "certificate",
+            "FILE",
+            "A certificate of one's own (PEM) that Telegram is to trust for this address",
+        )
+    };
     let with_common = |command: Command| with_some_flags(command.arg(Output::flag()), &SETTINGS);
     let set = Command::new("set")
         .about("Has Telegram post updates to an address, with the configured secret")
@@ -45,20 +76,24 @@ pub fn command() -> Command {
                 .action(ArgAction::Append)
                 .value_delimiter(','),
         )
-        .arg(
-            text("ip-address", "ADDRESS", "Post there, whatever the DNS says")
-                .value_parser(clap::value_parser!(std::net::IpAddr)),
-        )
+        .arg(address())
+        .arg(certificate())
         .arg(drop())
         .arg(yes());
     let info =
         Command::new("info").about("Tells where Telegram posts, what waits there, and what went wrong last");
     let delete =
         Command::new("delete").about("Has Telegram post nowhere; updates wait there").arg(drop()).arg(yes());
-    let rotate = Command::new("rotate").about(
-        "Has Telegram send the configured secret, with all else as it is: once every ingress has the new one as \
-         TELEGRAM_WEBHOOK_SECRET and the old one as TELEGRAM_WEBHOOK_SECRET_PREVIOUS",
-    );
+    let rotate = Command::new("rotate")
+        .about("Has Telegram send the configured secret, with all else as it is, and no update refused meanwhile")
+        .after_help(
+            "First every ingress is started with the new secret as TELEGRAM_WEBHOOK_SECRET and the old one as \
+             TELEGRAM_WEBHOOK_SECRET_PREVIOUS. Each is then asked, over the broker, whether it takes both (it proves that \
+             without telling them); where one does not, it is named and Telegram is told nothing.",
+        )
+        .arg(certificate())
+        .arg(flag("yes", "Do not ask, also where an ingress can't be asked whether it takes the new secret"))
+        .arg(flag("force", "Rotate although an ingress does not take both secrets: it will refuse updates"));
     Command::new("webhook")
         .about("Where Telegram posts the bot's updates")
         .subcommand_required(true)
@@ -93,6 +128,10 @@ impl Call<'_> {
         let secrets = ingress::Secrets::read(self.values).map_err(Problems::from)?;
         let url = self.flags.get_one::<String>("url").map(String::as_str).unwrap_or_default();
         warnings(url)?.iter().for_each(|warning| note(&format!("warning: {warning}")));
+        let named = [Named { name: "the configured secret", secret: secrets.current() }];
+        let verdict = ingresses::ask(self.values, &named).await;
+        verdict.lacking.iter().chain(&verdict.unknown).for_each(|words| note(&format!("warning: {words}")));
+        let upload = self.upload()?;
         let before = text(&self.info().await?, "url").to_owned();
         let drops = self.flags.get_flag("drop-pending-updates");
         let mut lost = Vec::new();
@@ -109,7 +148,7 @@ impl Call<'_> {
         if let Some(count) = self.flags.get_one::<u8>("max-connections") {
             params["max_connections"] = json!(count);
         }
-        if let Some(address) = self.flags.get_one::<std::net::IpAddr>("ip-address") {
+        if let Some(address) = self.flags.get_one::<IpAddr>("ip-address") {
             params["ip_address"] = json!(address.to_string());
         }
         if let Some(kinds) = self.flags.get_many::<String>("allowed-updates") {
@@ -119,7 +158,7 @@ impl Call<'_> {
         if drops {
             params["drop_pending_updates"] = json!(true);
         }
-        self.bot.call("setWebhook", &params).await.map_err(failed)?;
+        self.set_webhook(&params, upload).await?;
         self.tell("set").await
     }
 
@@ -153,11 +192,20 @@ impl Call<'_> {
         if text(&info, "url").is_empty() {
             return Err(Failure::Failed("there is no webhook: set one".to_owned()));
         }
-        if info["has_custom_certificate"] == json!(true) {
+        let upload = self.upload()?;
+        if info["has_custom_certificate"] == json!(true) && upload.is_none() {
             return Err(Failure::Failed(
-                "the webhook has a certificate of its own, which Telegram wants again: use setWebhook itself"
+                "the webhook has a certificate of its own, which Telegram wants again: say --certificate FILE"
                     .to_owned(),
             ));
+        }
+        let previous = secrets.previous().unwrap_or(secrets.current());
+        let named = [
+            Named { name: "the new secret", secret: secrets.current() },
+            Named { name: "the old secret", secret: previous },
+        ];
+        if !self.all_take(ingresses::ask(self.values, &named).await).await? {
+            return Ok(Stopped::TimeRanOut);
         }
         let mut params = json!({ "url": info["url"], "secret_token": secrets.current().expose_secret() });
         for kept in ["max_connections", "allowed_updates"] {
@@ -165,8 +213,47 @@ impl Call<'_> {
                 params[kept] = info[kept].clone();
             }
         }
-        self.bot.call("setWebhook", &params).await.map_err(failed)?;
+        if let Some(address) = fixed(&info).await {
+            note(&format!("Telegram goes on posting to {address}, which the DNS does not name here"));
+            params["ip_address"] = json!(address.to_string());
+        }
+        self.set_webhook(&params, upload).await?;
         self.tell("rotated; leave TELEGRAM_WEBHOOK_SECRET_PREVIOUS out when nothing more comes with it").await
+    }
+
+    /// Whether to go on. Where an ingress is known to refuse what Telegram would send nobody is asked.
+    async fn all_take(&self, verdict: Verdict) -> Result<bool, Failure> {
+        if !verdict.lacking.is_empty() && !self.flags.get_flag("force") {
+            let lines = verdict.lacking.into_iter().chain([ADVICE.to_owned()]);
+            return Err(Failure::Failed(lines.collect::<Vec<_>>().join("\n")));
+        }
+        verdict.lacking.iter().for_each(|words| note(&format!("warning: {words}")));
+        if verdict.nowhere {
+            note(
+                "warning: no ingress was asked whether it takes both secrets: set AMQP_URL, or DATA_DIR, for that",
+            );
+            return Ok(true);
+        }
+        if verdict.unknown.is_empty() {
+            if verdict.lacking.is_empty() {
+                note(&format!("ingresses that take both secrets: {}", verdict.asked));
+            }
+            return Ok(true);
+        }
+        if self.flags.get_flag("force") {
+            verdict.unknown.iter().for_each(|words| note(&format!("warning: {words}")));
+            return Ok(true);
+        }
+        let words = verdict.unknown.join("; ");
+        self.sure(&format!("{words}: does every ingress take the new secret and the old one?")).await
+    }
+
+    fn upload(&self) -> Result<Option<Upload>, Failure> {
+        self.flags.get_one::<String>("certificate").map(|name| certificate::read(name)).transpose()
+    }
+
+    async fn set_webhook(&self, params: &Value, upload: Option<Upload>) -> Result<(), Failure> {
+        self.bot.call_with("setWebhook", params, upload.as_ref()).await.map(drop).map_err(failed)
     }
 
     async fn info(&self) -> Result<Value, Failure> {
@@ -191,6 +278,17 @@ impl Call<'_> {
     }
 }
 
+/// The address that Telegram posts to, if it was fixed: the DNS does not name it. Else another `setWebhook` would undo that.
+async fn fixed(info: &Value) -> Option<IpAddr> {
+    let address: IpAddr = text(info, "ip_address").parse().ok()?;
+    let url = url::Url::parse(text(info, "url")).ok()?;
+    let host = url.domain()?.to_owned();
+    let resolving = tokio::net::lookup_host((host, url.port_or_known_default()?));
+    let found = tokio::time::timeout(PATIENCE, resolving).await.ok()?.ok()?;
+    let found: Vec<IpAddr> = found.map(|found| found.ip()).collect();
+    (!found.is_empty() && !found.contains(&address)).then_some(address)
+}
+
 /// What Telegram would refuse or a person regret.
 fn warnings(url: &str) -> Result<Vec<String>, Failure> {
     let parsed = url::Url::parse(url).ok().filter(|url| url.host().is_some());
@@ -211,44 +309,6 @@ fn warnings(url: &str) -> Result<Vec<String>, Failure> {
     Ok(warnings)
 }
 
-/// A status page.
-fn page(info: &Value, now: u64) -> Vec<String> {
-    let url = text(info, "url");
-    if url.is_empty() {
-        return vec!["webhook   none: updates wait at Telegram".to_owned(), waiting(info)];
-    }
-    let mut lines = vec![format!("webhook   {url}"), waiting(info)];
-    let since = |name: &str| info[name].as_u64().map(|at| format!("{} ago", ago(now.saturating_sub(at))));
-    match since("last_error_date") {
-        Some(when) => lines.push(format!("error     {}, {when}", text(info, "last_error_message"))),
-        None => lines.push("error     none".to_owned()),
-    }
-    if let Some(when) = since("last_synchronization_error_date") {
-        lines.push(format!("sync      Telegram's own servers were out of step {when}"));
-    }
-    if let Some(count) = info["max_connections"].as_u64() {
-        lines.push(format!("at once   {count}"));
-    }
-    let kinds: Vec<&str> =
-        info["allowed_updates"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    lines.push(format!(
-        "kinds     {}",
-        if kinds.is_empty() { "Telegram's default".to_owned() } else { kinds.join(", ") }
-    ));
-    if let Some(address) = info["ip_address"].as_str() {
-        lines.push(format!("address   {address}"));
-    }
-    lines
-}
-
-fn waiting(info: &Value) -> String {
-    format!("pending   {}", info["pending_update_count"])
-}
-
-fn text<'a>(info: &'a Value, name: &str) -> &'a str {
-    info[name].as_str().unwrap_or_default()
-}
-
 fn failed(error: PlainError) -> Failure {
     Failure::Failed(error.to_string())
 }
@@ -256,20 +316,6 @@ fn failed(error: PlainError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_page_tells_what_went_wrong_and_when() {
-        let info = json!({"url": "https://a.example/webhook/telegram", "pending_update_count": 3, "max_connections": 40,
-            "last_error_date": 1_000, "last_error_message": "Connection refused"});
-        let lines = [
-            "webhook   https://a.example/webhook/telegram",
-            "pending   3",
-            "error     Connection refused, 1m 5s ago",
-            "at once   40",
-            "kinds     Telegram's default",
-        ];
-        assert_eq!(page(&info, 1_065), lines);
-    }
 
     #[test]
     fn an_address_that_telegram_does_not_post_to_is_told() {
