@@ -107,6 +107,12 @@ impl Process {
         self.group = Some(Group::spawn(&mut command));
     }
 
+    /// The number by which the system knows it.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.group.as_ref().expect("spawned when made").pid().as_raw_nonzero().get()
+    }
+
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -184,6 +190,15 @@ impl Process {
     #[must_use]
     pub fn most_memory(&self) -> f64 {
         self.status_of("VmHWM:")
+    }
+
+    /// None when it has ended.
+    #[must_use]
+    pub fn try_most_memory(&self) -> Option<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+        Some(kib / 1024.0)
     }
 
     fn status_of(&self, field: &str) -> f64 {

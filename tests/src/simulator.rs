@@ -99,6 +99,15 @@ impl Simulator {
         }
     }
 
+    /// What the bot gave with its last call of that method.
+    pub async fn last(&self, method: &str) -> Value {
+        let page = self.client.get(self.control("calls")).send().await.expect("the simulator runs");
+        let page = page.bytes().await.expect("its journal");
+        let calls: Vec<Value> = serde_json::from_slice(&page).expect("its journal");
+        let last = calls.into_iter().rev().find(|call| call["method"] == method);
+        last.map(|mut call| call["params"].take()).expect("it was called")
+    }
+
     fn control(&self, what: &str) -> String {
         format!("{}/control/{what}", self.url)
     }

@@ -130,6 +130,12 @@ impl World {
         if self.is_embedded() { command.env("DATA_DIR", self.ingress.data_dir().display()) } else { command }
     }
 
+    /// What an ingress is started with from now on.
+    #[must_use]
+    pub fn ingress_plan(&self) -> ProcessBuilder {
+        self.ingress_plan.clone()
+    }
+
     /// With what was set meanwhile.
     pub async fn restart_ingress(&mut self) {
         self.ingress.restart_as(self.ingress_plan.clone()).await;

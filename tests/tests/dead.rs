@@ -271,9 +271,11 @@ async fn one_tool_at_a_time_holds_the_letters_and_ctrl_c_ends_it_cleanly(world: 
     let (mut world, _) = with_letters(world, 10).await;
     let mut replay = world.command(&["dead", "replay", "--all", "--rate", "1/s"]).start();
     world.conversation.wait_for(1).await;
-    let (code, stdout, stderr) = call(&mut world, &["list", "--json"]).await;
-    assert_eq!((code, stdout.as_str()), (1, ""));
-    assert!(stderr.contains("another tool has the dead letters"), "{stderr}");
+    for second in [&["replay", "--all"][..], &["discard", "--all", "--yes"]] {
+        let (code, stdout, stderr) = call(&mut world, second).await;
+        assert_eq!((code, stdout.as_str()), (1, ""));
+        assert!(stderr.contains("another tool has the dead letters"), "{stderr}");
+    }
     let mut waiting = world.command(&["dead", "list", "--json", "--wait"]).start();
     replay.interrupt();
     assert_eq!(replay.wait_exit().await, 3, "{}", replay.stderr());

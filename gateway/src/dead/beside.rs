@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shared::program::Failure;
 use shared::queue::Letter;
-use shared::queue::rabbitmq::{NoAnswer, Settings, Visitor};
+use shared::queue::rabbitmq::{Settings, Visitor};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -18,7 +18,10 @@ use crate::output::note;
 /// So long it is waited for who only looks, takes the letters or gives them back: a hundred thousand take ten seconds.
 const SHORT: Duration = Duration::from_secs(60);
 
-/// And so long for a desk: it opens and closes a moment beside the lock.
+/// And so long for one who was asked and has just ended, or has a desk and is silent.
+const SILENT: Duration = Duration::from_secs(12);
+
+/// And so long for a lock without a desk: one that is left of a tool that was killed is gone by then.
 const NO_DESK: Duration = Duration::from_millis(1500);
 
 /// Letters that are asked for at once.
@@ -29,7 +32,9 @@ const LETTERS: usize = 512;
 pub enum Holder {
     /// He answers, and shows them or not just now.
     Known { by: Purpose, shows: bool },
-    /// No desk, no answer, or one that is not understood.
+    /// He is frozen, or has just ended.
+    Silent,
+    /// He has no desk, or is of a version that is not understood.
     Unknown,
 }
 
@@ -41,12 +46,13 @@ pub enum Next {
     GiveUp,
 }
 
-/// What is done for `purpose`, `after` the first time that the letters were found in another's hand.
+/// What is done for `purpose`, `after` the holder was first found to be so.
 pub fn next(purpose: Purpose, holder: Holder, after: Duration) -> Next {
     let patience = match (purpose, holder) {
         (Purpose::Look, Holder::Known { shows: true, .. }) => return Next::Ask,
         (Purpose::Look, Holder::Known { .. }) | (_, Holder::Known { by: Purpose::Look, .. }) => SHORT,
         (_, Holder::Known { .. }) => Duration::ZERO,
+        (_, Holder::Silent) => SILENT,
         (_, Holder::Unknown) => NO_DESK,
     };
     if after < patience { Next::TryAgain } else { Next::GiveUp }
@@ -67,9 +73,10 @@ impl Beside {
     pub async fn meet(&mut self) -> Holder {
         // The first page is asked for again where it matters.
         match self.ask(Want::Heads { round: None, from: usize::MAX }).await {
-            Some(Told { by, told: Content::Soon, .. }) => Holder::Known { by, shows: false },
-            Some(Told { by, told: Content::Heads { .. }, .. }) => Holder::Known { by, shows: true },
-            _ => Holder::Unknown,
+            Ok(Told { by, told: Content::Soon, .. }) => Holder::Known { by, shows: false },
+            Ok(Told { by, told: Content::Heads { .. }, .. }) => Holder::Known { by, shows: true },
+            Ok(_) | Err(Unheard::Strange) => Holder::Unknown,
+            Err(Unheard::Silent) => Holder::Silent,
         }
     }
 
@@ -79,7 +86,7 @@ impl Beside {
         self.spill.clear()?;
         let (mut entries, mut from, mut round) = (Vec::new(), 0, None);
         loop {
-            let Some(Told { told: Content::Heads { round: told, heads, next }, .. }) =
+            let Ok(Told { told: Content::Heads { round: told, heads, next }, .. }) =
                 self.ask(Want::Heads { round, from }).await
             else {
                 return Ok(None);
@@ -107,7 +114,7 @@ impl Beside {
         let mut kept = HashMap::new();
         while !wanted.is_empty() {
             let numbers: Vec<usize> = wanted.iter().rev().take(LETTERS).copied().collect();
-            let Some(Told { told: Content::Letters(letters), .. }) =
+            let Ok(Told { told: Content::Letters(letters), .. }) =
                 self.ask(Want::Letters { round, numbers }).await
             else {
                 return Ok(None);
@@ -141,26 +148,33 @@ impl Beside {
         self.spill.letter(entry)
     }
 
-    async fn ask(&mut self, want: Want) -> Option<Told> {
-        let words = serde_json::to_vec(&Asked { v: VERSION, want }).ok()?;
-        match self.visitor.ask(&words).await {
-            Ok(answer) => serde_json::from_slice::<Told>(&answer).ok().filter(|told| told.v <= VERSION),
-            Err(NoAnswer::NoDesk) => None,
-            Err(NoAnswer::Away(error)) => {
-                tracing::debug!(%error, "who has the letters does not answer");
-                None
-            }
-        }
+    async fn ask(&mut self, want: Want) -> Result<Told, Unheard> {
+        let words = serde_json::to_vec(&Asked { v: VERSION, want }).map_err(|_| Unheard::Strange)?;
+        let answer = self.visitor.ask(&words).await.map_err(|error| {
+            tracing::debug!(%error, "who has the letters does not answer");
+            Unheard::Silent
+        })?;
+        let told = serde_json::from_slice::<Told>(&answer).ok();
+        told.filter(|told| told.v <= VERSION).ok_or(Unheard::Strange)
     }
 }
 
-/// When the letters were first found in another's hand.
+/// Why nothing is heard of him.
+enum Unheard {
+    Silent,
+    /// He is of a later version.
+    Strange,
+}
+
+/// Since when a holder is as he is.
 #[derive(Default)]
-pub struct Met(Option<Instant>);
+pub struct Met(Option<(Holder, Instant)>);
 
 impl Met {
-    pub fn after(&mut self) -> Duration {
-        self.0.get_or_insert_with(Instant::now).elapsed()
+    pub fn since(&mut self, holder: Holder) -> Duration {
+        let since = self.0.filter(|(met, _)| *met == holder).map_or_else(Instant::now, |(_, since)| since);
+        self.0 = Some((holder, since));
+        since.elapsed()
     }
 }
 
@@ -191,6 +205,8 @@ mod tests {
             (Purpose::Change, known(Purpose::Change, true), now, Next::GiveUp),
             (Purpose::Change, known(Purpose::Another, true), now, Next::GiveUp),
             (Purpose::Change, Holder::Unknown, soon, Next::GiveUp),
+            (Purpose::Look, Holder::Silent, soon, Next::TryAgain),
+            (Purpose::Change, Holder::Silent, late, Next::GiveUp),
         ];
         for (purpose, holder, after, expected) in cases {
             assert_eq!(next(purpose, holder, after), expected, "{purpose:?} {holder:?} {after:?}");

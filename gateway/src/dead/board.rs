@@ -26,7 +26,7 @@ const HEADS: usize = 1000;
 /// Bytes of letters in one answer, beside its last letter.
 const BYTES: usize = 1024 * 1024;
 
-/// After the desk was lost, or was another's.
+/// After the desk was lost.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// The broker's goodbye to a desk that is closed.
@@ -197,34 +197,41 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Answers whoever asks. Where the broker allows no desk the letters are none the worse, and nobody can look.
-    pub fn begin(settings: Settings, board: Board) -> Self {
+    /// Answers whoever asks. Where the desk is lost the letters are none the worse; it is opened again.
+    pub fn begin(settings: Settings, board: Board, desk: Desk) -> Self {
         let stop = CancellationToken::new();
-        let (stopped, serving) = (stop.clone(), serve(settings, board));
-        let task = tokio::spawn(async move {
-            stopped.run_until_cancelled(serving).await;
-        });
+        let task = tokio::spawn(serve(settings, board, desk, stop.clone()));
         Self { stop: stop.drop_guard(), task }
     }
 
-    /// Before the letters are another's: who asks shall not wait for an answer of ours.
+    /// When the letters are given back: who asks until then is told that it won't be long.
     pub async fn end(self) {
         drop(self.stop);
         let _ = tokio::time::timeout(GOODBYE, self.task).await;
     }
 }
 
-async fn serve(settings: Settings, board: Board) {
+async fn serve(settings: Settings, board: Board, mut desk: Desk, stop: CancellationToken) {
     loop {
-        if let Ok(mut desk) = Desk::open(&settings).await {
-            while let Some(question) = desk.next().await {
-                let words = board.answer(&question.words);
-                if desk.answer(question, &words).await.is_err() {
-                    break;
-                }
+        while let Some(question) = stop.run_until_cancelled(desk.next()).await.flatten() {
+            let words = board.answer(&question.words);
+            if desk.answer(question, &words).await.is_err() {
+                break;
             }
         }
-        tokio::time::sleep(AGAIN).await;
+        desk.close().await;
+        let opening = async {
+            loop {
+                tokio::time::sleep(AGAIN).await;
+                if let Ok(desk) = Desk::open(&settings).await {
+                    break desk;
+                }
+            }
+        };
+        match stop.run_until_cancelled(opening).await {
+            Some(opened) => desk = opened,
+            None => return,
+        }
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::program::Failure;
-use shared::queue::rabbitmq::{self, DeadError, DeadLetters};
+use shared::queue::rabbitmq::{self, DeadError, DeadLetters, Desk};
 use shared::queue::{Letter, Publisher, Publishing};
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
 
-use super::beside::{Beside, Met, Next, next};
+use super::beside::{Beside, Holder, Met, Next, next};
 use super::board::{Board, Purpose, Serving};
 use super::entry::{Entry, Place};
 use super::spill::Spill;
@@ -65,35 +65,40 @@ impl Rabbit {
         let settings = rabbitmq::Settings::read(values).map_err(Problems::from)?;
         let (mut beside, mut met) = (None, Met::default());
         loop {
-            match DeadLetters::hold(&settings).await {
-                Ok(dead) => return Ok(Opened::Here(Box::new(Self::holding(dead, settings, purpose)?))),
-                Err(DeadError::Held) => {}
-                Err(DeadError::Missing(_)) => return Ok(Opened::Nothing),
-                Err(error) => return Err(failed(error)),
-            }
-            if !wait {
-                let asked = match &mut beside {
-                    Some(beside) => beside,
-                    none => none.insert(Beside::begin(&settings).await?),
-                };
-                match next(purpose, asked.meet().await, met.after()) {
-                    Next::Ask => {
-                        return beside.map_or_else(
-                            || Err(failed(DeadError::Held)),
-                            |beside| Ok(Opened::Beside(Box::new(beside))),
-                        );
-                    }
-                    Next::GiveUp => return Err(failed(DeadError::Held)),
-                    Next::TryAgain => {}
+            let holder = match take(&settings).await {
+                Ok((dead, desk)) => {
+                    return Ok(Opened::Here(Box::new(Self::holding(dead, desk, settings, purpose)?)));
                 }
+                Err(NotTaken::Missing) => return Ok(Opened::Nothing),
+                Err(NotTaken::Failed(failure)) => return Err(failure),
+                Err(_) if wait => Holder::Unknown,
+                Err(NotTaken::Locked) => Holder::Unknown,
+                Err(NotTaken::Desk) => {
+                    let asked = match &mut beside {
+                        Some(beside) => beside,
+                        none => none.insert(Box::new(Beside::begin(&settings).await?)),
+                    };
+                    asked.meet().await
+                }
+            };
+            match (next(purpose, holder, met.since(holder)), &mut beside) {
+                (Next::Ask, beside) if !wait && beside.is_some() => {
+                    return beside.take().map(Opened::Beside).ok_or_else(|| failed(DeadError::Held));
+                }
+                (Next::GiveUp, _) if !wait => return Err(failed(DeadError::Held)),
+                _ => tokio::time::sleep(AGAIN).await,
             }
-            tokio::time::sleep(AGAIN).await;
         }
     }
 
-    fn holding(dead: DeadLetters, settings: rabbitmq::Settings, purpose: Purpose) -> Result<Self, Failure> {
+    fn holding(
+        dead: DeadLetters,
+        desk: Desk,
+        settings: rabbitmq::Settings,
+        purpose: Purpose,
+    ) -> Result<Self, Failure> {
         let (board, spill) = (Board::new(purpose), Spill::new()?);
-        let serving = Some(Serving::begin(settings.clone(), board.clone()));
+        let serving = Some(Serving::begin(settings.clone(), board.clone(), desk));
         let (dead, taken) = (Some(dead), Instant::now());
         Ok(Self { dead, settings, spill, taken, replay: None, purpose, board, serving })
     }
@@ -258,14 +263,42 @@ impl Rabbit {
     /// Gives all back that was not removed. The bytes that were kept can still be read.
     pub async fn give_back(&mut self) -> Result<(), Failure> {
         self.board.hide();
-        let Some(mut dead) = self.dead.take() else { return Ok(()) };
-        let returned = dead.put_back().await;
-        // Nobody shall ask us any more when the letters are another's.
+        let Some(dead) = self.dead.take() else { return Ok(()) };
+        let returned = dead.close().await;
+        // Behind the lock: who asks meanwhile is told that it won't be long.
         if let Some(serving) = self.serving.take() {
             serving.end().await;
         }
-        dead.close().await.and(returned).map_err(failed)
+        returned.map_err(failed)
     }
+}
+
+/// Why the letters could not be taken.
+enum NotTaken {
+    /// Somebody has the desk: he can be asked.
+    Desk,
+    /// Somebody has the lock and no desk.
+    Locked,
+    Missing,
+    Failed(Failure),
+}
+
+/// The desk first, so that whoever has the lock can be asked.
+async fn take(settings: &rabbitmq::Settings) -> Result<(DeadLetters, Desk), NotTaken> {
+    let desk = Desk::open(settings).await.map_err(|error| match error {
+        DeadError::Held => NotTaken::Desk,
+        error => NotTaken::Failed(failed(error)),
+    })?;
+    let error = match DeadLetters::hold(settings).await {
+        Ok(dead) => return Ok((dead, desk)),
+        Err(error) => error,
+    };
+    desk.close().await;
+    Err(match error {
+        DeadError::Held => NotTaken::Locked,
+        DeadError::Missing(_) => NotTaken::Missing,
+        error => NotTaken::Failed(failed(error)),
+    })
 }
 
 fn failed(error: DeadError) -> Failure {

@@ -27,9 +27,25 @@ pub enum Unreadable {
 pub struct Look {
     path: PathBuf,
     state: (u64, SystemTime),
-    txn: ReadTransaction,
-    // Behind the transaction, which ends first.
-    _database: redb::Database,
+    /// The transaction ends first. None only when this is dropped.
+    open: Option<(ReadTransaction, redb::Database)>,
+}
+
+impl Drop for Look {
+    /// redb writes when it closes a file, and panics over pages that somebody has written meanwhile.
+    fn drop(&mut self) {
+        let open = self.open.take();
+        if !self.is_as_it_was() {
+            return std::mem::forget(open);
+        }
+        let close = || {
+            drop(open);
+            Ok(())
+        };
+        if let Err(error) = tried(close) {
+            tracing::debug!(%error, "a file that was looked at was not closed");
+        }
+    }
 }
 
 impl Look {
@@ -42,10 +58,10 @@ impl Look {
             let database = redb::Builder::new().set_cache_size(CACHE).create_with_backend(overlay);
             let database = database.map_err(|error| error.to_string())?;
             let txn = database.begin_read().map_err(|error| error.to_string())?;
-            Ok::<_, String>((database, txn))
+            Ok::<_, String>((txn, database))
         };
-        let (database, txn) = tried(open)?;
-        Ok(Self { path: path.to_path_buf(), state, txn, _database: database })
+        let open = Some(tried(open)?);
+        Ok(Self { path: path.to_path_buf(), state, open })
     }
 
     /// Runs `work` on what is in it. Blocks.
@@ -53,7 +69,8 @@ impl Look {
         &self,
         work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, Unreadable> {
-        tried(|| work(&self.txn).map_err(|error| error.to_string()))
+        let Some((txn, _)) = &self.open else { return Err(Unreadable::Damaged("it is closed".to_owned())) };
+        tried(|| work(txn).map_err(|error| error.to_string()))
     }
 
     /// Whether nobody has written it since it was opened: else what was read may be torn.

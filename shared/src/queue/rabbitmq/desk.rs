@@ -1,5 +1,6 @@
 //! A word with the tool that has the dead letters in hand: a queue beside its lock, on which it is asked, and one of each
-//! visitor's own, to which it answers. What is said is the caller's.
+//! visitor's own, to which it answers. What is said is the caller's. Who wants the letters opens the desk first and takes
+//! the lock then, so whoever has the lock can be asked.
 //!
 //! On connections of their own at both ends: under an alarm acks hang on a connection that has published (facts R12), and
 //! whatever goes wrong with a visitor shall cost the letters nothing. A tool of an earlier version has no such queue.
@@ -20,19 +21,26 @@ use uuid::Uuid;
 
 use super::Settings;
 use super::dead::DeadError;
+use super::topology::closing_code;
 
-/// The broker's answer, and the desk's: it reads a megabyte from a temporary file at most.
+/// The broker's answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A desk answers in milliseconds, unless its process is frozen.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// The broker's code for an exclusive queue that is another connection's.
+const RESOURCE_LOCKED: u16 = 405;
 
 /// Questions that may wait. A visitor asks one at a time, so this is how many may come at once; the oldest are dropped.
 const WAITING: i32 = 64;
 
 /// Nobody waits longer for an answer.
-const LIFE: Duration = PATIENCE;
+const LIFE: Duration = ANSWER;
 
-/// The tool's end. Closed when it is dropped.
+/// The tool's end.
 pub struct Desk {
-    _connection: Connection,
+    connection: Connection,
     channel: Channel,
     questions: Consumer,
     visitors: String,
@@ -46,16 +54,21 @@ pub struct Question {
 }
 
 impl Desk {
-    /// For who holds the letters. The desk of the one before may be there for a moment still: then it is locked.
+    /// For who wants to have the letters. `Held` where another has it.
     pub async fn open(settings: &Settings) -> Result<Self, DeadError> {
         within(async {
             let connection = connect(settings, "tgw dead desk").await?;
             let channel = connection.create_channel().await?;
             let questions = own_queue(&channel, settings.dead_desk()).await?;
             let visitors = settings.dead_visitors();
-            Ok(Self { _connection: connection, channel, questions, visitors })
+            Ok(Self { connection, channel, questions, visitors })
         })
         .await
+    }
+
+    /// Another may open it from then on.
+    pub async fn close(self) {
+        let _ = timeout(ANSWER, self.connection.close(200, "done".into())).await;
     }
 
     /// None when the connection is lost.
@@ -102,6 +115,9 @@ pub enum NoAnswer {
     /// Nobody has the letters in hand, or one who does not answer questions.
     #[error("there is nobody to ask")]
     NoDesk,
+    /// There is a desk, and nobody at it.
+    #[error("no answer within {ANSWER:?}")]
+    Silent,
     #[error("{0}")]
     Away(DeadError),
 }
@@ -122,12 +138,12 @@ impl Visitor {
 
     /// One question and its answer.
     pub async fn ask(&mut self, words: &[u8]) -> Result<Bytes, NoAnswer> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ANSWER;
         let away = |error: lapin::Error| NoAnswer::Away(error.into());
         let asking = self.publish(words);
-        let number = timeout_at(deadline, asking).await.map_err(|_| late())??;
+        let number = timeout_at(deadline, asking).await.map_err(|_| NoAnswer::Silent)??;
         loop {
-            let next = timeout_at(deadline, self.answers.next()).await.map_err(|_| late())?;
+            let next = timeout_at(deadline, self.answers.next()).await.map_err(|_| NoAnswer::Silent)?;
             let lost = || NoAnswer::Away(DeadError::Away("the connection is gone".to_owned()));
             let answer = next.ok_or_else(lost)?.map_err(away)?;
             answer.acker.ack(BasicAckOptions::default()).await.map_err(away)?;
@@ -166,14 +182,14 @@ async fn own_queue(channel: &Channel, name: String) -> Result<Consumer, DeadErro
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(WAITING));
     arguments.insert("x-message-ttl".into(), AMQPValue::LongInt(LIFE.as_millis() as i32));
     let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    channel.queue_declare(name.clone().into(), exclusive, arguments).await?;
+    let declared = channel.queue_declare(name.clone().into(), exclusive, arguments).await;
+    declared.map_err(|error| match closing_code(&error) {
+        Some((RESOURCE_LOCKED, _)) => DeadError::Held,
+        _ => error.into(),
+    })?;
     channel.basic_qos(2, BasicQosOptions { global: false }).await?;
     let options = BasicConsumeOptions::default();
     Ok(channel.basic_consume(name.into(), "".into(), options, FieldTable::default()).await?)
-}
-
-fn late() -> NoAnswer {
-    NoAnswer::Away(DeadError::Away(format!("no answer within {PATIENCE:?}")))
 }
 
 async fn within<T>(asking: impl Future<Output = Result<T, DeadError>>) -> Result<T, DeadError> {
