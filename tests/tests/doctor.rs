@@ -81,6 +81,7 @@ service     ok       user_profile at #:# answers
 telegram    ok       @sample_bot, bot #
 webhook     ok       http://#:#/webhook/telegram; # updates wait at Telegram
 outside     ok       http://#:# answers
+secret      ok       each ingress takes the configured one
 clock       ok       within # s of ...
 disk        ok       # GiB left for ...
 ";
@@ -170,6 +171,19 @@ async fn what_works_and_wants_somebody_is_a_warning() {
     assert_eq!(code, 3, "{findings:#?}");
     has(&findings, "webhook", "warning", "does not end in /webhook/telegram");
     has(&findings, "outside", "warning", "can't be reached from here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingress_with_another_secret_is_named() {
+    let (world, _telegram) = healthy(World::distributed()).await;
+    let other = world.ingress_plan().env("TELEGRAM_WEBHOOK_SECRET", "ANOTHER").start();
+    let words = format!(":{} does not take the configured secret", other.pid());
+    wait_for("it is told", LONG, || async {
+        let (code, findings) = found(doctor(&world, &[])).await;
+        let told = findings.iter().any(|it| it.0 == "secret" && it.1 == "wrong" && it.2.contains(&words));
+        (code == 1 && told).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

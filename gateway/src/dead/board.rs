@@ -4,13 +4,9 @@
 //! The words are versioned: tools of different versions meet on one broker.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shared::queue::Letter;
-use shared::queue::rabbitmq::{Desk, Settings};
-use tokio::task::JoinHandle;
-use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use super::carried::Carried;
@@ -25,12 +21,6 @@ const HEADS: usize = 1000;
 
 /// Bytes of letters in one answer, beside its last letter.
 const BYTES: usize = 1024 * 1024;
-
-/// After the desk was lost.
-const AGAIN: Duration = Duration::from_millis(200);
-
-/// The broker's goodbye to a desk that is closed.
-const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What a tool has the letters in hand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +120,7 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, words: &[u8]) -> Vec<u8> {
+    pub fn answer(&self, words: &[u8]) -> Vec<u8> {
         let (by, open) = {
             let shown = self.lock();
             (shown.by, shown.open.clone())
@@ -187,51 +177,6 @@ fn head(number: usize, entry: &Entry) -> Head {
         update_bytes: entry.update_bytes,
         has_rest: entry.has_rest,
         copies: entry.places.len(),
-    }
-}
-
-/// A desk that is open, until it is closed or dropped.
-pub struct Serving {
-    stop: DropGuard,
-    task: JoinHandle<()>,
-}
-
-impl Serving {
-    /// Answers whoever asks. Where the desk is lost the letters are none the worse; it is opened again.
-    pub fn begin(settings: Settings, board: Board, desk: Desk) -> Self {
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(settings, board, desk, stop.clone()));
-        Self { stop: stop.drop_guard(), task }
-    }
-
-    /// When the letters are given back: who asks until then is told that it won't be long.
-    pub async fn end(self) {
-        drop(self.stop);
-        let _ = tokio::time::timeout(GOODBYE, self.task).await;
-    }
-}
-
-async fn serve(settings: Settings, board: Board, mut desk: Desk, stop: CancellationToken) {
-    loop {
-        while let Some(question) = stop.run_until_cancelled(desk.next()).await.flatten() {
-            let words = board.answer(&question.words);
-            if desk.answer(question, &words).await.is_err() {
-                break;
-            }
-        }
-        desk.close().await;
-        let opening = async {
-            loop {
-                tokio::time::sleep(AGAIN).await;
-                if let Ok(desk) = Desk::open(&settings).await {
-                    break desk;
-                }
-            }
-        };
-        match stop.run_until_cancelled(opening).await {
-            Some(opened) => desk = opened,
-            None => return,
-        }
     }
 }
 

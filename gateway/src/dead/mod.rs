@@ -7,6 +7,7 @@ mod archive;
 mod beside;
 mod board;
 mod carried;
+mod command;
 mod embedded;
 mod entry;
 mod filter;
@@ -15,111 +16,37 @@ mod list;
 mod looker;
 mod rabbit;
 mod replay;
+mod serving;
 mod show;
 mod socket;
 mod source;
 mod spill;
 mod store;
+mod taking;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::ArgMatches;
 use shared::program::{Failure, Stopped};
-use shared::settings::{Values, with_some_flags};
+use shared::settings::Values;
 use tokio_util::sync::CancellationToken;
 
 use crate::output::{Output, agrees, note, say};
 use board::Purpose;
 use entry::Entry;
 use filter::Filter;
-use replay::Rate;
 use source::Source;
 
+pub use command::command;
 pub use keeper::{Keeper, Queue};
 pub use socket::Socket;
-
-const SETTINGS: [&str; 9] = [
-    "AMQP_URL",
-    "AMQP_PREFIX",
-    "PARTITIONS",
-    "REDIS_HOST",
-    "REDIS_PORT",
-    "REDIS_URL",
-    "DATA_DIR",
-    "LOG_LEVEL",
-    "LOG_FORMAT",
-];
 
 /// A tool that is asked may end before it has told all, and then the next one is asked.
 const LOOKS: usize = 20;
 
 const AGAIN: Duration = Duration::from_millis(200);
-
-pub fn command() -> Command {
-    let flag = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-    };
-    let with_common = |command: Command| {
-        let wait = flag("wait", "Wait while another tool has the dead letters in hand");
-        with_some_flags(command.arg(Output::flag()).arg(wait), &SETTINGS)
-    };
-    let all = || flag("all", "All letters: without this or a condition nothing is done");
-    let list = Command::new("list").about("Lists the dead letters; takes none and wears none out").arg(
-        Arg::new("watch")
-            .long("watch")
-            .value_name("SECONDS")
-            .num_args(0..=1)
-            .default_missing_value("5")
-            .value_parser(clap::value_parser!(u64).range(1..=3600))
-            .help("List them again every so many seconds, 5 if not said, until Ctrl-C"),
-    );
-    let show = Command::new("show")
-        .about("Shows letters whole: all they carry, the update, what is still to be sent")
-        .arg(Arg::new("ids").required(true).num_args(1..).value_name("ID").help("The letters' ids"))
-        .arg(flag("show-text", "Show what people wrote and their names too, not just how long that is"));
-    let replay = Command::new("replay")
-        .about("Puts letters back into their queues: a new run of each update")
-        .arg(all())
-        .arg(flag("dry-run", "Tell what would be replayed, and replay nothing"))
-        .arg(
-            Arg::new("rate")
-                .long("rate")
-                .value_name("N/s")
-                .value_parser(Rate::parse)
-                .help("No faster than this: 50/s, 20/m"),
-        )
-        .arg(
-            Arg::new("by")
-                .long("by")
-                .value_name("NAME")
-                .help("Who replays, for the letter of one that dies again [default: user@host]"),
-        );
-    let discard =
-        Command::new("discard").about("Removes letters for ever").arg(all()).arg(flag("yes", "Do not ask"));
-    let export =
-        Command::new("export").about("Writes letters with their updates as lines of JSON; takes none").arg(
-            Arg::new("out")
-                .long("out")
-                .value_name("FILE")
-                .help("A new file, readable to its owner only [default: stdout]"),
-        );
-    let import = Command::new("import")
-        .about("Buries letters that were exported; one that is there already stays one")
-        .arg(Arg::new("file").required(true).value_name("FILE").help("What export wrote, or - for stdin"));
-    let filtered = |command: Command| with_common(command).args(filter::arguments());
-    Command::new("dead")
-        .about("The dead letters: what failed, why, and what becomes of it")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(filtered(list))
-        .subcommand(with_common(show))
-        .subcommand(filtered(replay))
-        .subcommand(filtered(discard))
-        .subcommand(filtered(export))
-        .subcommand(with_common(import))
-}
 
 pub async fn dead(values: Values, dead: &ArgMatches, stop: CancellationToken) -> Result<Stopped, Failure> {
     let Some((name, flags)) = dead.subcommand() else { return Ok(Stopped::Clean) };

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shared::program::Failure;
-use shared::queue::rabbitmq::{self, DeadError, DeadLetters, Desk};
+use shared::queue::rabbitmq::{self, DeadLetters, Desk};
 use shared::queue::{Letter, Publisher, Publishing};
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
 
-use super::beside::{Beside, Holder, Met, Next, next};
-use super::board::{Board, Purpose, Serving};
+use super::beside::Beside;
+use super::board::{Board, Purpose};
 use super::entry::{Entry, Place};
+use super::serving::Serving;
 use super::spill::Spill;
 use super::store::Rests;
+use super::taking::{self, Taken, failed};
 
 /// How long letters stay in hand at most before they are given back and taken anew: a third of the time after which
 /// the broker takes them away (facts R14).
@@ -22,9 +24,6 @@ const ROUND: Duration = Duration::from_secs(600);
 
 /// How long the broker may take to let us publish.
 const CONNECT: Duration = Duration::from_secs(10);
-
-/// How often a lock that somebody else has is tried again.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// Letters that are published before the first one's confirm is waited for.
 const IN_FLIGHT: usize = 512;
@@ -63,32 +62,13 @@ impl Rabbit {
     /// and one that shows what it has is looked at.
     pub async fn open(values: &Values, wait: bool, purpose: Purpose) -> Result<Opened, Failure> {
         let settings = rabbitmq::Settings::read(values).map_err(Problems::from)?;
-        let (mut beside, mut met) = (None, Met::default());
-        loop {
-            let holder = match take(&settings).await {
-                Ok((dead, desk)) => {
-                    return Ok(Opened::Here(Box::new(Self::holding(dead, desk, settings, purpose)?)));
-                }
-                Err(NotTaken::Missing) => return Ok(Opened::Nothing),
-                Err(NotTaken::Failed(failure)) => return Err(failure),
-                Err(_) if wait => Holder::Unknown,
-                Err(NotTaken::Locked) => Holder::Unknown,
-                Err(NotTaken::Desk) => {
-                    let asked = match &mut beside {
-                        Some(beside) => beside,
-                        none => none.insert(Box::new(Beside::begin(&settings).await?)),
-                    };
-                    asked.meet().await
-                }
-            };
-            match (next(purpose, holder, met.since(holder)), &mut beside) {
-                (Next::Ask, beside) if !wait && beside.is_some() => {
-                    return beside.take().map(Opened::Beside).ok_or_else(|| failed(DeadError::Held));
-                }
-                (Next::GiveUp, _) if !wait => return Err(failed(DeadError::Held)),
-                _ => tokio::time::sleep(AGAIN).await,
+        Ok(match taking::take(&settings, wait, purpose).await? {
+            Taken::Ours(dead, desk) => {
+                Opened::Here(Box::new(Self::holding(*dead, *desk, settings, purpose)?))
             }
-        }
+            Taken::Beside(beside) => Opened::Beside(beside),
+            Taken::Missing => Opened::Nothing,
+        })
     }
 
     fn holding(
@@ -270,46 +250,5 @@ impl Rabbit {
             serving.end().await;
         }
         returned.map_err(failed)
-    }
-}
-
-/// Why the letters could not be taken.
-enum NotTaken {
-    /// Somebody has the desk: he can be asked.
-    Desk,
-    /// Somebody has the lock and no desk.
-    Locked,
-    Missing,
-    Failed(Failure),
-}
-
-/// The desk first, so that whoever has the lock can be asked.
-async fn take(settings: &rabbitmq::Settings) -> Result<(DeadLetters, Desk), NotTaken> {
-    let desk = Desk::open(settings).await.map_err(|error| match error {
-        DeadError::Held => NotTaken::Desk,
-        error => NotTaken::Failed(failed(error)),
-    })?;
-    let error = match DeadLetters::hold(settings).await {
-        Ok(dead) => return Ok((dead, desk)),
-        Err(error) => error,
-    };
-    desk.close().await;
-    Err(match error {
-        DeadError::Held => NotTaken::Locked,
-        DeadError::Missing(_) => NotTaken::Missing,
-        error => NotTaken::Failed(failed(error)),
-    })
-}
-
-fn failed(error: DeadError) -> Failure {
-    match error {
-        DeadError::Held => Failure::Failed(format!("{error}: try again when it has ended, or say --wait")),
-        DeadError::Partitions(number) => Failure::Refused(format!(
-            "the broker's queues were made for {number} partitions: set PARTITIONS to that"
-        )),
-        DeadError::Missing(queue) => {
-            Failure::Failed(format!("there is no queue {queue}: is AMQP_PREFIX right?"))
-        }
-        other => Failure::Failed(other.to_string()),
     }
 }

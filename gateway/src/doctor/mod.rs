@@ -7,6 +7,7 @@ mod clock;
 mod disk;
 mod finding;
 mod redis;
+mod secret;
 mod services;
 mod settings;
 mod telegram;
@@ -64,9 +65,10 @@ async fn examine(values: &Values) -> Vec<Finding> {
         redis::examine(values, &deployment),
         services::examine(values),
         telegram::examine(values),
+        secret::examine(values),
         async { disk::examine(values, &deployment) },
     );
-    let (settings, broker, (redis, redis_ahead), services, (telegram, telegram_ahead), disk) = parts;
+    let (settings, broker, (redis, redis_ahead), services, (telegram, telegram_ahead), secret, disk) = parts;
     let clock = clock::examine(&[("Telegram", telegram_ahead), ("Redis", redis_ahead)]);
-    [settings, broker, redis, services, telegram, clock, disk].concat()
+    [settings, broker, redis, services, telegram, secret, clock, disk].concat()
 }
