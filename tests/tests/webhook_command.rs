@@ -48,6 +48,14 @@ async fn a_webhook_is_set_told_and_deleted() {
     assert!(stderr.contains("warning: Telegram itself posts to https only"), "{stderr}");
     assert!(!format!("{stdout}{stderr}").contains("SECRET-new") && !stderr.contains(TOKEN));
     assert_eq!(info(&simulator).await["max_connections"], 7);
+    // Nobody is at that address: what went wrong there is told in words, and how long ago.
+    simulator.message(7, "hello").await;
+    wait_for("the error is told", LONG, || async {
+        let (_, stdout, _) = ended(webhook(&simulator, &["info"])).await;
+        let error = stdout.lines().find(|line| line.starts_with("error     "))?;
+        (error.ends_with("s ago") && stdout.contains("pending   1\n")).then_some(())
+    })
+    .await;
     // Another address is asked about, and nobody is there to agree.
     let other = ["set", "--url", "https://a.example/webhook/telegram"];
     assert_eq!(ended(webhook(&simulator, &other)).await.0, 2);

@@ -90,14 +90,15 @@ impl Rabbit {
     /// Reads all; keeps the bytes of those that `keep` wants. Who changes something shows others what he has, so the rest
     /// is kept too while there is room.
     pub async fn read(&mut self, keep: impl Fn(&Entry) -> bool) -> Result<Vec<Arc<Entry>>, Failure> {
-        let (mut entries, mut trouble) = (HashMap::<String, Entry>::new(), None);
+        let (mut entries, mut trouble) = (HashMap::<String, Arc<Entry>>::new(), None);
         let shows = self.purpose != Purpose::Look;
         let Self { dead, spill, .. } = self;
         let Some(dead) = dead else { return Ok(Vec::new()) };
         let reading = dead.read(|place, id, letter| {
             let place = Place::RabbitMq(place);
             if let Some(entry) = entries.get_mut(&id) {
-                entry.places.push(place);
+                // Nobody else has it yet.
+                Arc::get_mut(entry).into_iter().for_each(|entry| entry.places.push(place));
                 return;
             }
             let mut entry = Entry::new(id.clone(), letter.clone(), place);
@@ -109,14 +110,14 @@ impl Rabbit {
             } else if shows {
                 entry.kept = spill.keep_spare(&letter);
             }
-            entries.insert(id, entry);
+            entries.insert(id, Arc::new(entry));
         });
         reading.await.map_err(failed)?;
         self.spill.flush()?;
         if let Some(failure) = trouble {
             return Err(failure);
         }
-        let entries: Vec<Arc<Entry>> = entries.into_values().map(Arc::new).collect();
+        let entries: Vec<Arc<Entry>> = entries.into_values().collect();
         if shows {
             self.board.show(entries.clone(), self.spill.reader()?);
         }

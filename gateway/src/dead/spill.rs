@@ -165,7 +165,9 @@ mod tests {
             .enumerate()
             .map(|(at, letter)| {
                 let kept = if at == 1 { spill.keep_spare(letter) } else { spill.keep(letter).ok() };
-                Entry { kept, ..Entry::new(at.to_string(), letter.clone(), Place::Embedded(0)) }
+                let mut entry = Entry::new(at.to_string(), letter.clone(), Place::Embedded(0));
+                entry.kept = kept;
+                entry
             })
             .collect();
         spill.flush().unwrap();
