@@ -1,8 +1,9 @@
 //! A lane per chat: first in, first out, one at a time; any number of lanes at once, up to the permits. A
-//! lane with nothing to do does not exist. Knows nothing of updates: a test drives it with numbers.
+//! lane with nothing to do does not exist. What belongs together is gathered to one. Knows nothing of updates: a test
+//! drives it with numbers.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+mod hand;
+
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,11 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use hand::{Arrival, Hand, Supply};
+
+/// Where nothing is handed out a job waits so many times as long for another that belongs to it, and no longer.
+const MOST_WAITS: u32 = 10;
 
 /// What keeps jobs in order. Queries have lanes of their own, so that a checkout's ten seconds are not
 /// spent behind a chat (facts T18).
@@ -85,74 +91,46 @@ struct Inner<W: Work> {
     kill: CancellationToken,
 }
 
-/// All that is in hand, and since when.
-struct Hand<J> {
-    /// What waits for its lane. A lane that works and has nothing more to do is empty; one that does not is not here.
-    waiting: HashMap<LaneKey, VecDeque<(Instant, J)>>,
-    /// Lanes whose head waits for what belongs to it.
-    gathering: HashMap<LaneKey, Arc<Notify>>,
-    started: HashMap<u64, Started>,
-    /// The number of the next to be started.
-    next: u64,
-}
-
-/// One that was started, alone or with others that belong to it.
-struct Started {
-    since: Instant,
-    jobs: usize,
-}
-
 impl<W: Work> Lanes<W> {
     /// `permits` bounds what is started at once, over all partitions.
     pub fn new(work: Arc<W>, permits: Arc<Semaphore>) -> Self {
         let (signals, kill) = Default::default();
-        let (waiting, gathering, started) = Default::default();
-        let hand = Mutex::new(Hand { waiting, gathering, started, next: 0 });
+        let hand = Mutex::new(Hand::default());
         let tasks = TaskTracker::new();
         Self { inner: Arc::new(Inner { work, hand, permits, tasks, signals, kill }) }
     }
 
+    /// Jobs are handed out, until so many are in hand.
+    pub fn has_room_for(&self, jobs: u16) {
+        self.inner.hand().has_room_for(jobs.into());
+    }
+
+    /// None is handed out before a renewal, which comes when no more than so many are in hand.
+    pub fn paused_until(&self, jobs: u16) {
+        self.inner.hand().supply = Supply::Paused(jobs.into());
+    }
+
     /// Puts a job at the end of its lane; without a key it has no order.
     pub fn push(&self, key: Option<LaneKey>, job: W::Job) {
-        let since = Instant::now();
-        if let Some(key) = key {
-            let mut hand = self.inner.hand();
-            match hand.waiting.entry(key) {
-                Entry::Occupied(mut lane) => {
-                    lane.get_mut().push_back((since, job));
-                    if let Some(head) = hand.gathering.get(&key) {
-                        head.notify_one();
-                    }
-                    return;
-                }
-                Entry::Vacant(lane) => lane.insert(VecDeque::new()),
-            };
-        }
+        let (since, first) = self.inner.hand().push(key, job);
+        let Some(job) = first else { return };
         self.inner.tasks.spawn(self.inner.clone().drive(key, since, job));
     }
 
     /// How many are in hand, started or not.
     pub fn in_hand(&self) -> usize {
-        let hand = self.inner.hand();
-        let started: usize = hand.started.values().map(|started| started.jobs).sum();
-        started + hand.waiting.values().map(VecDeque::len).sum::<usize>()
+        self.inner.hand().count()
     }
 
     /// Since when the one has been in hand that has been longest.
     pub fn oldest(&self) -> Option<Instant> {
-        let hand = self.inner.hand();
-        let waiting = hand.waiting.values().filter_map(|lane| Some(lane.front()?.0));
-        waiting.chain(hand.started.values().map(|started| started.since)).min()
+        self.inner.hand().oldest()
     }
 
     /// All that is in hand comes again: what is not started is forgotten, and what is started goes on, before what
     /// comes for its lane.
     pub fn renew(&self) {
-        let forgotten: Vec<_> = {
-            let mut hand = self.inner.hand();
-            hand.started.clear();
-            hand.waiting.values_mut().map(std::mem::take).collect()
-        };
+        let forgotten = self.inner.hand().renew();
         drop(forgotten);
     }
 
@@ -187,15 +165,16 @@ impl<W: Work> Lanes<W> {
 
 impl<W: Work> Inner<W> {
     /// Drives a lane until it is empty.
-    async fn drive(self: Arc<Self>, key: Option<LaneKey>, since: Instant, first: W::Job) {
+    async fn drive(self: Arc<Self>, key: Option<LaneKey>, since: Arrival, first: W::Job) {
         let (mut since, mut job) = (since, first);
         loop {
-            let number = self.hand().start(since);
+            let number = self.hand().start(since.at);
             if let Some(key) = key {
                 job = self.gather(key, number, since, job).await;
             }
+            self.hand().busy += 1;
             let (next, left) = self.start(job).await;
-            self.hand().started.remove(&number);
+            self.hand().ended(number);
             if next != Next::Go {
                 return;
             }
@@ -209,18 +188,18 @@ impl<W: Work> Inner<W> {
     }
 
     /// Takes into the lane's head what comes behind it and belongs to it, until something else stands there or nothing
-    /// has come for as long as the head waits. Costs no permit.
-    async fn gather(&self, key: LaneKey, number: u64, since: Instant, mut head: W::Job) -> W::Job {
-        let mut last = since;
+    /// has come for as long as the head waits, or longer where nothing can come. Costs no permit.
+    async fn gather(&self, key: LaneKey, number: u64, since: Arrival, mut head: W::Job) -> W::Job {
+        let (mut last, mut waits_since) = (since, since.at);
         let arrived = Arc::new(Notify::new());
         while let Some(wait) = self.work.gathers(&head) {
             {
                 let mut hand = self.hand();
-                match hand.waiting.get_mut(&key).and_then(VecDeque::pop_front) {
+                match hand.pop(key) {
                     Some((since, next)) => match self.work.join(&mut head, next) {
                         Ok(()) => {
-                            last = last.max(since);
-                            hand.count_one_more(number, since);
+                            (last, waits_since) = (since, since.at);
+                            hand.count_one_more(number, since.at);
                             continue;
                         }
                         Err(next) => {
@@ -235,7 +214,14 @@ impl<W: Work> Inner<W> {
                 biased;
                 () = self.signals.halt.cancelled() => break,
                 () = arrived.notified() => {}
-                () = sleep_until(last + wait) => break,
+                () = sleep_until(waits_since + wait) => {
+                    match self.hand().kept_out_until(last) {
+                        Some(until) if until > waits_since && until < last.at + wait * MOST_WAITS => {
+                            waits_since = until;
+                        }
+                        _ => break,
+                    }
+                }
             }
         }
         self.hand().gathering.remove(&key);
@@ -269,34 +255,6 @@ impl<W: Work> Inner<W> {
 
     fn hand(&self) -> MutexGuard<'_, Hand<W::Job>> {
         self.hand.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<J> Hand<J> {
-    fn start(&mut self, since: Instant) -> u64 {
-        self.next += 1;
-        self.started.insert(self.next, Started { since, jobs: 1 });
-        self.next
-    }
-
-    /// After a renewal it is not there: then those that come again are what is in hand of it.
-    fn count_one_more(&mut self, number: u64, since: Instant) {
-        self.started.entry(number).or_insert(Started { since, jobs: 0 }).jobs += 1;
-    }
-
-    fn put_first(&mut self, key: LaneKey, since: Instant, job: J) {
-        if let Some(lane) = self.waiting.get_mut(&key) {
-            lane.push_front((since, job));
-        }
-    }
-
-    /// The lane's next job; an empty lane ceases to exist.
-    fn next_of(&mut self, key: LaneKey) -> Option<(Instant, J)> {
-        let next = self.waiting.get_mut(&key)?.pop_front();
-        if next.is_none() {
-            self.waiting.remove(&key);
-        }
-        next
     }
 }
 

@@ -81,6 +81,7 @@ impl Keeper {
                 continue;
             }
             let hand = Hand { without_store: *chosen, by_itself: *prefetch == 1 };
+            lanes.has_room_for(*prefetch);
             returned.into_iter().chain(fresh).for_each(|delivery| self.push(lanes, delivery, hand));
             if let Some(turn) = turn {
                 return self.feed_turn(claim, *prefetch, turn, lanes).await;
@@ -114,6 +115,7 @@ impl Keeper {
                     // Where fewer may be in hand, no more are taken until fewer are: then they all come again.
                     if prefetch / 2 >= wanted && !paused {
                         claim.pause().await;
+                        lanes.paused_until(wanted);
                         paused = true;
                     } else if is_due(lanes, prefetch, wanted, paused) {
                         return Some(wanted);

@@ -83,7 +83,7 @@ async fn a_chats_jobs_run_one_at_a_time_in_their_order() {
     lanes.idle().await;
     let expected: Vec<_> = (0..5).flat_map(|name| [("begin", name), ("end", name)]).collect();
     assert_eq!(*diary.0.lock().unwrap(), expected);
-    assert!(lanes.inner.hand().waiting.is_empty(), "an idle lane costs something");
+    assert!(lanes.inner.hand().is_idle(), "an idle lane costs something");
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +198,7 @@ async fn what_belongs_together_is_one_job_however_it_came() {
     lanes.idle().await;
     let sets = [("begin", 2), ("with", 3), ("with", 4), ("begin", 5), ("begin", 6), ("with", 7), ("with", 8)];
     assert_eq!(done(&diary)[1..], [&sets[..], &[("with", 9), ("begin", 10)]].concat());
-    assert!(lanes.inner.hand().gathering.is_empty() && lanes.inner.hand().waiting.is_empty());
+    assert!(lanes.inner.hand().is_idle());
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,4 +258,72 @@ async fn after_a_renewal_what_still_gathers_takes_each_in_once() {
     lanes.push(CHAT, job(4, 10));
     lanes.idle().await;
     assert_eq!(done(&diary), [("begin", 1), ("with", 2), ("with", 3), ("begin", 4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hand_that_is_full_ends_no_waiting_while_it_will_be_emptier() {
+    let (diary, lanes) = lanes(10);
+    lanes.has_room_for(3);
+    lanes.push(Some(LaneKey::Chat(2)), job(9, 5000));
+    (1..=2).for_each(|name| lanes.push(CHAT, one(name, Some(1), 10)));
+    tokio::time::sleep(Duration::from_millis(5001)).await;
+    assert_eq!(done(&diary), [("begin", 9)], "the third may wait for the ninth's end");
+    lanes.push(CHAT, one(3, Some(1), 10));
+    lanes.idle().await;
+    assert_eq!(done(&diary)[1..], [("begin", 1), ("with", 2), ("with", 3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_is_handed_out_for_a_renewal_no_waiting_ends() {
+    let (diary, lanes) = lanes(10);
+    lanes.has_room_for(100);
+    (1..=2).for_each(|name| lanes.push(CHAT, one(name, Some(1), 10)));
+    lanes.paused_until(50);
+    tokio::time::sleep(2 * PATIENCE).await;
+    lanes.renew();
+    tokio::time::sleep(2 * PATIENCE).await;
+    assert_eq!(done(&diary), []);
+    lanes.has_room_for(50);
+    (1..=2).for_each(|name| lanes.push(CHAT, one(name, Some(1), 10)));
+    tokio::time::sleep(PATIENCE - Duration::from_millis(1)).await;
+    assert_eq!(done(&diary), []);
+    lanes.push(CHAT, one(3, Some(1), 10));
+    tokio::time::sleep(PATIENCE + Duration::from_millis(20)).await;
+    assert_eq!(done(&diary), [("begin", 1), ("with", 2), ("with", 3)]);
+    // In a pause that only they could end, and in a renewal that never does.
+    lanes.paused_until(1);
+    (1..=2).for_each(|name| lanes.push(CHAT, one(name, Some(2), 10)));
+    tokio::time::sleep(PATIENCE * 2).await;
+    assert_eq!(done(&diary).len(), 5);
+    lanes.renew();
+    lanes.push(CHAT, one(9, Some(3), 10));
+    tokio::time::sleep(PATIENCE * 9).await;
+    assert_eq!(done(&diary).len(), 5);
+    tokio::time::sleep(PATIENCE * 2).await;
+    assert_eq!(done(&diary).len(), 6);
+    lanes.idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_hand_is_waited_for_no_longer_than_it_makes_a_difference() {
+    let (diary, lanes) = lanes(10);
+    lanes.has_room_for(2);
+    // Neither has anything else to wait for; the second then waits for the first to end, and a moment more.
+    lanes.push(CHAT, one(1, Some(1), 10));
+    lanes.push(Some(LaneKey::Chat(2)), one(2, Some(2), 10));
+    tokio::time::sleep(PATIENCE + Duration::from_millis(1)).await;
+    assert_eq!(done(&diary), [("begin", 1)]);
+    tokio::time::sleep(PATIENCE + Duration::from_millis(10)).await;
+    assert_eq!(done(&diary), [("begin", 1), ("begin", 2)]);
+    lanes.idle().await;
+    // A hand full of others has come since, and the rest has not.
+    lanes.push(CHAT, one(3, Some(3), 10));
+    for name in 10..20 {
+        lanes.push(Some(LaneKey::Chat(name)), job(name as u32, 700));
+        tokio::time::sleep(Duration::from_millis(699)).await;
+    }
+    let begun: Vec<u32> = done(&diary).iter().map(|(_, name)| *name).collect();
+    let at = begun.iter().position(|name| *name == 3).unwrap();
+    assert!((3..=6).contains(&at), "{begun:?}");
+    lanes.idle().await;
 }
