@@ -59,7 +59,8 @@ impl ProcessBuilder {
     #[must_use]
     pub fn start(self) -> Process {
         let port = free_port();
-        let folder = temporary_folder(&self.binary);
+        let name = self.binary.rsplit('/').next().unwrap_or_default();
+        let folder = temporary_folder(name);
         let mut process = Process { builder: self, port, folder, group: None };
         process.spawn();
         process
@@ -75,7 +76,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// `tgw-ingress`, `tgw-worker`, `tgw` or `telegram-simulator`.
+    /// `tgw-ingress`, `tgw-worker`, `tgw` or `telegram-simulator`; or another program, by its path.
     #[must_use]
     pub fn of(binary: &str) -> ProcessBuilder {
         ProcessBuilder { binary: binary.into(), arguments: Vec::new(), env: BTreeMap::new() }
@@ -201,8 +202,19 @@ impl Process {
         Some(kib / 1024.0)
     }
 
+    /// The seconds that it has had a processor until now, user and system, of the whole process. In steps of the
+    /// kernel's clock, 10 ms.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        // The name before it is in brackets, and may hold spaces.
+        let fields = stat.rsplit_once(") ").expect("the kernel says so").1;
+        let ticks = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("a number"));
+        ticks.sum::<f64>() / rustix::param::clock_ticks_per_second() as f64
+    }
+
     fn status_of(&self, field: &str) -> f64 {
-        let pid = self.group.as_ref().expect("spawned when made").pid().as_raw_nonzero();
+        let pid = self.pid();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the kernel says so");
         let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
@@ -310,10 +322,15 @@ impl Drop for Process {
     }
 }
 
-/// Beside the test executable: `target/<profile>/deps/<test>` → `target/<profile>/<name>`.
+/// Beside the executable that runs: `target/<profile>/deps/<test>` or `target/<profile>/<program>` →
+/// `target/<profile>/<name>`.
 pub(crate) fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running executable has a path");
-    let profile = test.parent().and_then(Path::parent).expect("a test runs from target/<profile>/deps");
+    if name.contains('/') {
+        return name.into();
+    }
+    let own = std::env::current_exe().expect("a running executable has a path");
+    let folder = own.parent().expect("an executable is in a folder");
+    let profile = if folder.ends_with("deps") { folder.parent().expect("deps is in a folder") } else { folder };
     let path = profile.join(name);
     assert!(path.exists(), "{name} is not built: run `cargo build --workspace` first, or use tests/run");
     path

@@ -20,6 +20,9 @@ mod handle;
 mod incoming;
 mod job;
 mod lanes;
+#[cfg(feature = "measure")]
+#[doc(hidden)]
+pub mod measure;
 mod messages;
 mod outlook;
 mod recent;

@@ -1,0 +1,75 @@
+//! What the figures were measured on, and a process's memory and start.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use harness::{Process, ProcessBuilder};
+use serde::{Deserialize, Serialize};
+use tokio::time::sleep;
+
+use crate::message::Wire;
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Machine {
+    pub processor: String,
+    pub cores: usize,
+    pub memory_gib: u64,
+    pub kernel: String,
+    pub rabbitmq: String,
+    pub redis: String,
+    pub date: String,
+}
+
+impl Machine {
+    pub fn look(rabbitmq: String) -> Self {
+        let field = |file: &str, name: &str| {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+            line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+        };
+        let memory = field("/proc/meminfo", "MemTotal");
+        let kib: u64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
+        let says = |command: &str, arguments: &[&str]| {
+            let output = Command::new(command).args(arguments).output().ok();
+            output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+        };
+        let redis = says("redis-server", &["--version"]);
+        let redis = redis.split("v=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+        Self {
+            processor: field("/proc/cpuinfo", "model name"),
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_gib: (kib + (1 << 19)) >> 20,
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+            rabbitmq,
+            redis: redis.to_owned(),
+            date: says("date", &["-u", "+%Y-%m-%d"]),
+        }
+    }
+}
+
+/// Starts it, and waits until `/ready` says 200; how long that took, in ms.
+pub async fn start(builder: ProcessBuilder) -> (Process, f64) {
+    let begun = Instant::now();
+    let mut process = builder.start();
+    let address = process.address();
+    let request = format!("GET /ready HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    loop {
+        assert!(
+            process.is_running(),
+            "it ended before it was ready:\n{}{}",
+            process.stdout(),
+            process.stderr()
+        );
+        assert!(begun.elapsed() < Duration::from_secs(30), "not ready:\n{}", process.stdout());
+        if let Ok(mut wire) = Wire::connect(&address).await
+            && wire.send(request.as_bytes()).await.is_ok()
+            && wire.receive().await.is_ok_and(|answer| answer.status() == Some(200))
+        {
+            return (process, begun.elapsed().as_secs_f64() * 1000.0);
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}

@@ -1,0 +1,75 @@
+//! What is measured, and how long.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+/// The parts of the table, in the order in which they are measured.
+pub const SECTIONS: [&str; 7] = ["ingress", "latency", "embedded", "whole", "start", "spool", "scale"];
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub rounds: usize,
+    /// Fewer rounds and shorter ones: to see that it runs, not to quote.
+    pub quick: bool,
+    pub sections: Vec<String>,
+    pub partitions: u16,
+    /// So many updates wait in the queue where a backlog is measured.
+    pub backlog: u64,
+    pub json: String,
+    pub svg: String,
+    /// Where `bench/run` put the peers.
+    pub peers: String,
+}
+
+pub fn command() -> Command {
+    let text = |name: &'static str, default: &'static str| Arg::new(name).long(name).default_value(default);
+    let sections =
+        text("only", "").help("A comma between them: ingress,latency,embedded,whole,start,spool,scale");
+    Command::new("measure")
+        .about("Measures all rows of the table, or some")
+        .arg(text("rounds", "").help("How often each figure is measured [default: 5, quick: 2]"))
+        .arg(Arg::new("quick").long("quick").action(ArgAction::SetTrue).help("Short, and not to be quoted"))
+        .arg(sections)
+        .arg(text("partitions", "8").value_parser(value_parser!(u16)).help("Of the queue, where not varied"))
+        .arg(
+            text("backlog", "100000")
+                .value_parser(value_parser!(u64))
+                .help("The longest one that is measured"),
+        )
+        .arg(text("json", "").help("The file for all values"))
+        .arg(text("svg", "").help("The file for the plot"))
+        .arg(text("peers", "").help("The folder of the installed peers; without one they are left out"))
+}
+
+impl Options {
+    pub fn read(flags: &ArgMatches) -> Self {
+        let text = |name: &str| flags.get_one::<String>(name).cloned().unwrap_or_default();
+        let quick = flags.get_flag("quick");
+        let only = text("only");
+        let sections: Vec<String> = match only.as_str() {
+            "" => SECTIONS.map(String::from).to_vec(),
+            some => some.split(',').map(String::from).collect(),
+        };
+        for section in &sections {
+            assert!(SECTIONS.contains(&section.as_str()), "{section} is none of {SECTIONS:?}");
+        }
+        Self {
+            rounds: text("rounds").parse().unwrap_or(if quick { 2 } else { 5 }),
+            quick,
+            sections,
+            partitions: *flags.get_one("partitions").expect("it has a default"),
+            backlog: *flags.get_one("backlog").expect("it has a default"),
+            json: text("json"),
+            svg: text("svg"),
+            peers: text("peers"),
+        }
+    }
+
+    pub fn has(&self, section: &str) -> bool {
+        self.sections.iter().any(|name| name == section)
+    }
+
+    /// A measurement's size: a third where it is a quick one.
+    pub fn sized(&self, full: u64) -> u64 {
+        if self.quick { full / 3 } else { full }
+    }
+}

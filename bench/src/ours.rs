@@ -1,0 +1,104 @@
+//! The gateway as it is measured: the programs that people run, with their default settings but for the limits that a
+//! load of benchmarks would run into (a chat's pace, a user's limit), so that every update is answered.
+
+use harness::{Process, ProcessBuilder};
+
+use crate::broker::Queues;
+use crate::load::Target;
+use crate::machine::start;
+use crate::rows::World;
+use crate::sink::{TOKEN, WRONG_TOKEN};
+use crate::updates::SECRET;
+
+/// An ingress and a worker over RabbitMQ and Redis.
+pub struct Parts {
+    pub queues: Queues,
+    pub ingress: Process,
+    pub worker: Option<Process>,
+}
+
+/// What all have.
+fn common(builder: ProcessBuilder, world: &World, token: &str) -> ProcessBuilder {
+    builder
+        .env("TELEGRAM_WEBHOOK_SECRET", SECRET)
+        .env("TELEGRAM_BOT_TOKEN", token)
+        .env("TELEGRAM_API_URL", world.sink.telegram())
+        .env("CONVERSATION_SERVICE_URL", world.sink.service())
+        .env("MATCHING_SERVICE_URL", world.sink.service())
+        .env("NOTIFICATION_SERVICE_URL", world.sink.service())
+        .env("USER_PROFILE_SERVICE_URL", world.sink.service())
+        .env("RATE_LIMIT_REQUESTS", 10_000)
+        .env("CHAT_RATE", 1_000_000)
+        .env("CHAT_BURST", 1_000_000)
+}
+
+fn over_rabbit(builder: ProcessBuilder, world: &World, prefix: &str, partitions: u16) -> ProcessBuilder {
+    common(builder, world, TOKEN)
+        .env("AMQP_URL", world.rabbit.url())
+        .env("AMQP_PREFIX", prefix)
+        .env("PARTITIONS", partitions)
+        .env("REDIS_URL", world.redis.url())
+}
+
+/// Its deadline is as long as the tests': a broker that others keep busy may need more than half a second for once, and
+/// what is measured here is no spool.
+pub fn ingress(world: &World, prefix: &str, partitions: u16) -> ProcessBuilder {
+    over_rabbit(Process::of("tgw-ingress"), world, prefix, partitions).env("ACCEPT_DEADLINE", 5)
+}
+
+pub fn worker(world: &World, prefix: &str, partitions: u16) -> ProcessBuilder {
+    over_rabbit(Process::of("tgw-worker"), world, prefix, partitions)
+}
+
+/// `tgw run` on its embedded queue and store.
+pub fn embedded(world: &World) -> ProcessBuilder {
+    common(Process::of("tgw").arg("run"), world, TOKEN)
+}
+
+/// The same, whose bot Telegram does not know: its worker takes nothing, so that the queue is measured alone.
+pub fn embedded_queue_alone(world: &World) -> ProcessBuilder {
+    common(Process::of("tgw").arg("run"), world, WRONG_TOKEN)
+}
+
+impl Parts {
+    pub async fn ingress_alone(world: &World, prefix: &str, partitions: u16) -> Self {
+        let (ingress, _) = start(ingress(world, prefix, partitions)).await;
+        Self { queues: Queues::new(world.rabbit.url(), prefix, partitions), ingress, worker: None }
+    }
+
+    pub async fn both(world: &World, prefix: &str, partitions: u16) -> Self {
+        let mut parts = Self::ingress_alone(world, prefix, partitions).await;
+        parts.queues.purge().await;
+        parts.start_worker(world, prefix).await;
+        parts
+    }
+
+    pub async fn start_worker(&mut self, world: &World, prefix: &str) {
+        let (worker, _) = start(worker(world, prefix, self.queues.partitions)).await;
+        worker_holds(&worker, self.queues.partitions).await;
+        self.worker = Some(worker);
+    }
+
+    pub fn target(&self) -> Target {
+        Target::new("tgw", &self.ingress.address())
+    }
+
+    /// CPU seconds until now: ingress, worker.
+    pub fn cpu(&self) -> (f64, f64) {
+        (self.ingress.cpu_seconds(), self.worker.as_ref().map_or(0.0, Process::cpu_seconds))
+    }
+}
+
+/// A worker that is ready takes its partitions one by one.
+pub async fn worker_holds(worker: &Process, partitions: u16) {
+    harness::wait_for("the worker has its partitions", harness::LONG, || async {
+        let held = worker.metrics().await.sum("tgw_partitions_held", &[]);
+        (held >= f64::from(partitions)).then_some(())
+    })
+    .await;
+}
+
+/// How many updates an ingress or a gateway took, into its queue.
+pub async fn accepted(process: &Process) -> u64 {
+    process.metrics().await.sum("tgw_ingress_requests_total", &[("outcome", "accepted")]) as u64
+}

@@ -1,0 +1,60 @@
+//! How fast a spool drains, from the first record that goes to the last, beside how fast the same ingress publishes what
+//! comes by the webhook.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::figures::Results;
+use crate::goals::OURS;
+use crate::load::Target;
+use crate::ours::{Parts, ingress};
+use crate::rows::{PREFIX, World};
+use crate::updates::Updates;
+
+const CHATS: u64 = 10_000;
+const CONNECTIONS: u64 = 256;
+
+/// Nobody listens there: the broker is away.
+const AWAY: &str = "amqp://guest:guest@127.0.0.1:1/%2f";
+
+pub async fn measure(world: &World, results: &mut Results) {
+    let partitions = world.options.partitions;
+    let count = world.options.sized(30_000);
+    let parts = Parts::ingress_alone(world, PREFIX, partitions).await;
+    parts.queues.purge().await;
+    results.add(
+        "spool drain, 1/s",
+        "ingress, publishing",
+        parts.target().throughput(CONNECTIONS, world.time()).await.0,
+    );
+    parts.queues.purge().await;
+    let Parts { queues, ingress: one, .. } = parts;
+    drop(one);
+    let plan = ingress(world, PREFIX, partitions);
+    let mut spooling = plan.clone().env("AMQP_URL", AWAY).start();
+    harness::wait_for("it listens", harness::LONG, || async { spooling.answers().await.then_some(()) }).await;
+    let target = Target::new(OURS, &spooling.address());
+    let begun = Instant::now();
+    target.post_all(&Updates::new(count, CHATS), count, CONNECTIONS).await;
+    results.add("spool, 1/s into it", OURS, count as f64 / begun.elapsed().as_secs_f64());
+    spooling.restart_as(plan).await;
+    let records =
+        || async { spooling.metrics().await.sum("tgw_spool_records", &[("what", "update")]) as u64 };
+    let mut first = None;
+    let begun = loop {
+        let left = records().await;
+        let (begun, of) = *first.get_or_insert((Instant::now(), left));
+        if left == of {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the spool does not drain");
+            first = Some((Instant::now(), left));
+        } else if left == 0 {
+            break (begun, of);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "the spool does not drain");
+        sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(begun.1, count, "not all were in the spool");
+    results.add("spool drain, 1/s", OURS, count as f64 / begun.0.elapsed().as_secs_f64());
+    assert_eq!(queues.purge().await, count, "not all came to the broker");
+}
