@@ -34,11 +34,14 @@ fn worker(criterion: &mut Criterion) {
     group.bench_function("read", |bencher| bencher.iter(|| read(black_box(body.clone()))));
     let update = read(body);
     let (builtin, large) = (Routes::builtin(), large(1000));
-    group.bench_function("route, built-in table", |bencher| bencher.iter(|| builtin.find(black_box(&update))));
+    group
+        .bench_function("route, built-in table", |bencher| bencher.iter(|| builtin.find(black_box(&update))));
     group.bench_function("route, 1000 patterns", |bencher| bencher.iter(|| large.find(black_box(&update))));
     group.bench_function("format", |bencher| bencher.iter(|| format(black_box(&update), ANSWER)));
     let text = "A sentence of nine words or so, again and again. ".repeat(500);
-    group.bench_function("split 24,500 characters", |bencher| bencher.iter(|| split(&update, black_box(&text))));
+    group.bench_function("split 24,500 characters", |bencher| {
+        bencher.iter(|| split(&update, black_box(&text)))
+    });
     group.finish();
 }
 

@@ -26,6 +26,9 @@ const CHANNELS: u64 = 4;
 
 const WARM_UP: Duration = Duration::from_millis(400);
 
+/// A message on its way.
+type Confirm<'c, T> = Pin<Box<dyn Future<Output = T> + Send + 'c>>;
+
 /// A gateway's queues, by its prefix.
 #[derive(Clone, Debug)]
 pub struct Queues {
@@ -75,8 +78,9 @@ impl Queues {
         sum
     }
 
-    /// Confirmed publishes a second, with so many in flight.
-    pub async fn publish(&self, in_flight: u64, time: Duration) -> f64 {
+    /// Confirmed publishes a second, with so many in flight. With `waits` each channel's owner waits until lapin has
+    /// written a message before it takes the next, as one writes it first; without, it writes what has gathered.
+    pub async fn publish(&self, in_flight: u64, time: Duration, waits: bool) -> f64 {
         let connection = self.connect().await;
         let updates = Arc::new(Updates::new(2_000_000, 1000));
         let (next, confirmed, stop): (Arc<AtomicU64>, Arc<AtomicU64>, Arc<AtomicBool>) = Default::default();
@@ -87,11 +91,17 @@ impl Queues {
             let (confirmed, stop) = (confirmed.clone(), stop.clone());
             let share = in_flight / CHANNELS + u64::from(owner < in_flight % CHANNELS);
             owners.spawn(async move {
-                let mut confirms = FuturesUnordered::new();
+                let mut confirms: FuturesUnordered<Confirm<'_, ()>> = FuturesUnordered::new();
                 while !stop.load(Ordering::Relaxed) {
                     while (confirms.len() as u64) < share {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        confirms.push(queues.publish_one(&channel, &updates, number).await);
+                        let publishing = queues.publish_one(&channel, &updates, number);
+                        if waits {
+                            let written = publishing.await;
+                            confirms.push(Box::pin(written));
+                        } else {
+                            confirms.push(Box::pin(async { publishing.await.await }));
+                        }
                     }
                     if confirms.next().await.is_some() {
                         confirmed.fetch_add(1, Ordering::Relaxed);
@@ -154,8 +164,7 @@ impl Queues {
         updates: Arc<Updates>,
         mut jobs: mpsc::Receiver<(u64, Instant, mpsc::Sender<()>)>,
     ) {
-        let mut confirms: FuturesUnordered<Pin<Box<dyn Future<Output = mpsc::Sender<()>> + Send>>> =
-            FuturesUnordered::new();
+        let mut confirms: FuturesUnordered<Confirm<'_, mpsc::Sender<()>>> = FuturesUnordered::new();
         loop {
             tokio::select! {
                 Some(reply) = confirms.next() => { reply.try_send(()).ok(); }
@@ -184,13 +193,8 @@ impl Queues {
         let body = updates.body(number);
         let options = BasicPublishOptions::default();
         let exchange = format!("{}.updates", self.prefix);
-        let confirm = channel.basic_publish(
-            exchange.into(),
-            key.into(),
-            options,
-            body.as_bytes(),
-            properties,
-        );
+        let confirm =
+            channel.basic_publish(exchange.into(), key.into(), options, body.as_bytes(), properties);
         let confirm = confirm.await.expect("the broker takes it");
         async move {
             let confirmed = confirm.await;

@@ -6,6 +6,8 @@ use crate::figures::{Results, spread};
 pub const OURS: &str = "tgw";
 pub const EMBEDDED: &str = "tgw run, embedded";
 pub const LAPIN: &str = "lapin alone";
+/// The same, written as the gateway does it.
+pub const LAPIN_BATCHED: &str = "lapin alone, writes gathered";
 
 /// One wanted thing: a figure of ours, or its ratio to another one, at least or at most so much.
 pub struct Goal {

@@ -330,7 +330,8 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     }
     let own = std::env::current_exe().expect("a running executable has a path");
     let folder = own.parent().expect("an executable is in a folder");
-    let profile = if folder.ends_with("deps") { folder.parent().expect("deps is in a folder") } else { folder };
+    let profile =
+        if folder.ends_with("deps") { folder.parent().expect("deps is in a folder") } else { folder };
     let path = profile.join(name);
     assert!(path.exists(), "{name} is not built: run `cargo build --workspace` first, or use tests/run");
     path

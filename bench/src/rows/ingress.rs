@@ -2,7 +2,7 @@
 //! the same queues, and a FastAPI that calls no service and keeps nothing. And lapin alone, consuming what was published.
 
 use crate::figures::Results;
-use crate::goals::{LAPIN, OURS};
+use crate::goals::{LAPIN, LAPIN_BATCHED, OURS};
 use crate::ours::{Parts, accepted};
 use crate::peers::Peer;
 use crate::rows::{PREFIX, World};
@@ -13,7 +13,9 @@ pub async fn measure(world: &World, results: &mut Results) {
     for connections in [40, 100, 256] {
         let row = format!("ingress, {connections} connections");
         parts.queues.purge().await;
-        results.add(&row, LAPIN, parts.queues.publish(connections, world.time()).await);
+        results.add(&row, LAPIN, parts.queues.publish(connections, world.time(), true).await);
+        parts.queues.purge().await;
+        results.add(&row, LAPIN_BATCHED, parts.queues.publish(connections, world.time(), false).await);
         parts.queues.purge().await;
         results.add(&row, OURS, checked(&parts, world, connections).await);
         if let Some((_, target)) = &fastapi {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use harness::{Rabbit, Redis};
 
 use crate::figures::Results;
-use crate::machine::Machine;
+use crate::machine::{Machine, cpu_of};
 use crate::options::Options;
 use crate::sink::Sink;
 
@@ -26,6 +26,13 @@ pub struct World {
 }
 
 impl World {
+    /// The CPU seconds until now of RabbitMQ and of Redis.
+    fn servers_cpu(&self) -> (f64, f64) {
+        let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
+        let node = format!("tgw{}@localhost", port(self.rabbit.address()));
+        (cpu_of(&node), cpu_of(&format!("redis-server 127.0.0.1:{}", port(self.redis.address()))))
+    }
+
     /// How long a throughput is measured.
     fn time(&self) -> Duration {
         Duration::from_millis(self.options.sized(1800))

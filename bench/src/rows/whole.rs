@@ -43,9 +43,12 @@ async fn ours(world: &World, results: &mut Results) {
     let worker = parts.worker.as_ref().expect("it was just started");
     results.add("memory, MB: ingress, at rest", OURS, megabytes(parts.ingress.memory()));
     results.add("memory, MB: worker, at rest", OURS, megabytes(worker.memory()));
-    let (count, before) = (world.options.sized(18_000), parts.cpu());
+    let (count, before, servers) = (world.options.sized(18_000), parts.cpu(), world.servers_cpu());
     results.add(ROW, OURS, sends(world, &parts.target(), count, CHATS).await);
-    let after = parts.cpu();
+    let (after, servers_after) = (parts.cpu(), world.servers_cpu());
+    let broker = per_thousand(servers_after.0 - servers.0, count);
+    results.add("CPU s per 1,000: RabbitMQ", OURS, broker);
+    results.add("CPU s per 1,000: Redis", OURS, per_thousand(servers_after.1 - servers.1, count));
     results.add("CPU s per 1,000: ingress", OURS, per_thousand(after.0 - before.0, count));
     results.add("CPU s per 1,000: worker", OURS, per_thousand(after.1 - before.1, count));
     results.add("memory, MB: ingress, most", OURS, megabytes(parts.ingress.most_memory()));

@@ -2,7 +2,11 @@
 //! nothing is confirmed for another one.
 
 use std::collections::HashSet;
-use std::future::Future;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -81,6 +85,9 @@ struct Confirmed {
     result: Result<Confirmation, lapin::Error>,
 }
 
+/// A message that was begun, until it is confirmed.
+type OnTheWay<'c> = Pin<Box<dyn Future<Output = Confirmed> + Send + 'c>>;
+
 /// Why an owner ended.
 enum Ended {
     Failed(String),
@@ -100,7 +107,7 @@ async fn own(
     // Uncontended: the owners before this one have ended.
     let mut inbox = inbox.lock().await;
     let mut open = true;
-    let mut unconfirmed = FuturesUnordered::new();
+    let mut unconfirmed: FuturesUnordered<OnTheWay<'_>> = FuturesUnordered::new();
     let mut returned = HashSet::new();
     let mut acks = Acks::default();
     let mut look = interval(LOOK);
@@ -117,13 +124,10 @@ async fn own(
             job = inbox.recv(), if open && unconfirmed.len() < WAITING => match job {
                 // Whoever waited for it has given up, and was told so: Telegram sends it again.
                 Some(job) if job.reply.is_closed() => {}
-                Some(job) => match publish(channel, job).await {
-                    Ok(confirm) => {
-                        acks.missing_since.get_or_insert_with(Instant::now);
-                        unconfirmed.push(confirm);
-                    }
-                    Err(error) => return Ended::Failed(error.to_string()),
-                },
+                Some(job) => {
+                    acks.missing_since.get_or_insert_with(Instant::now);
+                    unconfirmed.push(begun(channel, job));
+                }
                 None => open = false,
             },
             _ = look.tick(), if acks.missing_since.is_some() => {
@@ -157,35 +161,63 @@ impl Acks {
     }
 }
 
+/// Begins to publish, and does not wait until it is written. The first poll takes the message's place in the order of
+/// confirms and puts it where lapin writes from (4.12.3, read in its source: nothing is awaited before that). So
+/// polled once here, by the one task that owns the channel, the two locks of facts L1 are never taken by two at
+/// once; and what has gathered is written at one go, where waiting for each would cost a round trip to lapin's
+/// thread a message.
+fn begun(channel: &Channel, job: Job) -> OnTheWay<'_> {
+    let mut publishing: OnTheWay<'_> = Box::pin(publish(channel, job));
+    match (&mut publishing).now_or_never() {
+        // It failed at once; or this thread was held up, and the broker was quicker.
+        Some(confirmed) => Box::pin(ready(confirmed)),
+        None => publishing,
+    }
+}
+
 /// `mandatory`, since an unroutable message is otherwise acked and lost (facts R10).
-async fn publish(
-    channel: &Channel,
-    job: Job,
-) -> Result<impl Future<Output = Confirmed> + use<>, lapin::Error> {
+fn publish(channel: &Channel, job: Job) -> impl Future<Output = Confirmed> + Send {
     let Job { exchange, routing_key, properties, body, reply } = job;
     let message_id = properties.message_id().clone();
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-    let confirm = channel.basic_publish(exchange, routing_key, options, &body, properties).await?;
-    Ok(async move {
-        let result = confirm.await;
+    async move {
+        let result = match channel.basic_publish(exchange, routing_key, options, &body, properties).await {
+            Ok(confirm) => confirm.await,
+            Err(error) => Err(error),
+        };
         // Only now: lapin has a copy until then, and whoever counts the bytes in memory counts ours (I5).
         drop(body);
         Confirmed { message_id, reply, result }
-    })
+    }
 }
 
 /// Everything that is confirmed by now. lapin hands a returned message to whichever confirm it resolves
 /// next, in no order (facts L2), but never later than the returned message's own: so all that is ready is
 /// read before anything is answered, and no message is called safe whose return is among it.
-fn ready_batch(
-    first: Confirmed,
-    unconfirmed: &mut FuturesUnordered<impl Future<Output = Confirmed>>,
-) -> Vec<Confirmed> {
+fn ready_batch(first: Confirmed, unconfirmed: &mut FuturesUnordered<OnTheWay<'_>>) -> Vec<Confirmed> {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let mut context = Context::from_waker(&waker);
     let mut batch = vec![first];
-    while let Some(Some(confirmed)) = unconfirmed.next().now_or_never() {
-        batch.push(confirmed);
+    loop {
+        match unconfirmed.poll_next_unpin(&mut context) {
+            Poll::Ready(Some(confirmed)) => batch.push(confirmed),
+            Poll::Ready(None) => return batch,
+            // So as not to keep others waiting it may stop before it has looked at all; then it wakes who asked.
+            Poll::Pending if woken.0.swap(false, Ordering::Relaxed) => {}
+            Poll::Pending => return batch,
+        }
     }
-    batch
+}
+
+/// Whether there is more to look at.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Answers a batch. `returned` keeps the ids of returned messages whose confirms have not come yet.
