@@ -143,6 +143,7 @@ async fn gather(spans: &mut mpsc::Receiver<SpanData>, stop: &CancellationToken) 
 mod tests {
     use opentelemetry::InstrumentationScope;
     use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId};
+    use prometheus::TextEncoder;
 
     use super::*;
 
@@ -176,6 +177,10 @@ mod tests {
         let (queue, mut spans) = queue();
         queue.on_end(span(TraceFlags::NOT_SAMPLED));
         (0..WAITING + 3).for_each(|_| queue.on_end(span(TraceFlags::SAMPLED)));
+        let told = TextEncoder::new().encode_to_string(&prometheus::gather()).unwrap();
+        // Nothing else in this process makes spans.
+        let dropped = "\ntgw_trace_spans_total{outcome=\"dropped\"} 3\n";
+        assert!(told.contains(dropped), "each one dropped is counted: {told}");
         let stop = CancellationToken::new();
         assert_eq!(gather(&mut spans, &stop).await.len(), BATCH);
         stop.cancel();
