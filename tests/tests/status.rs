@@ -231,6 +231,7 @@ async fn where_nothing_runs_that_is_said() {
         (code, &view["ready"], &view["dead_letters"], &view["workers"]),
         (3, &json!(1), &json!(0), &json!([]))
     );
-    let (code, _, stderr) = ended(world.command(&["status"])).await;
+    let (code, stdout, stderr) = ended(world.command(&["status"])).await;
     assert!(code == 3 && stderr.contains("no gateway runs on this DATA_DIR"), "{stderr}");
+    assert!(stdout.contains("in 0/s, out 0/s"), "{stdout}");
 }

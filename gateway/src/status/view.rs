@@ -164,7 +164,8 @@ fn growth(before: &Snapshot, now: &Snapshot, name: &str, labels: &[(&str, &str)]
 }
 
 fn rounded(rate: f64) -> f64 {
-    (rate * 10.0).round() / 10.0
+    // The sum of nothing is -0.0, and would be printed so.
+    (rate * 10.0).round() / 10.0 + 0.0
 }
 
 fn thousandths(seconds: f64) -> f64 {
