@@ -19,8 +19,11 @@ pub async fn examine(values: &Values, deployment: &Deployment) -> Vec<Finding> {
         Err(words) => vec![Finding::wrong(
             "broker",
             format!("{place} can't be used: {words}"),
-            "see that RabbitMQ runs, that this machine reaches it, and that AMQP_URL's user may use the vhost; until then an \
-             ingress keeps what comes in its spool",
+            format!(
+                "see that RabbitMQ runs, that this machine reaches it, and that AMQP_URL's user may use the vhost; until \
+                 then an ingress keeps what comes in its spool{}",
+                deployment.hint()
+            ),
         )],
     }
 }
