@@ -46,6 +46,7 @@ impl Gateway {
         let worker = problems.take_all(worker::Settings::read(values));
         let traces = problems.take_all(traces::Settings::read(values, SERVICE_NAME));
         let (Some(ingress), Some(worker), Some(_)) = (ingress, worker, traces) else {
+            problems.once_each();
             return Err(problems.into());
         };
         let readiness = Readiness::default();

@@ -69,6 +69,11 @@ async fn a_bad_value_is_named_with_what_it_was() {
             assert!(line.contains(name) && line.contains(value), "{name}={value}: {line}");
         }
     }
+    // What both halves read is told once.
+    for (name, value) in [("LISTEN_ADDR", "nowhere"), ("SHUTDOWN_GRACE", "-5")] {
+        let line = refused(run().env(name, value)).await;
+        assert!(line.contains(name) && line.contains(value), "{name}={value}: {line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
