@@ -50,13 +50,14 @@ impl Machine {
     }
 }
 
-/// The CPU seconds until now of the processes whose command line has these words: the broker's and the store's, which
-/// are not ours to ask.
+/// The CPU seconds until now of the processes whose command line or environment has these words: the broker's and the
+/// store's, which are not ours to ask.
 pub fn cpu_of(words: &str) -> f64 {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
     let ticks = processes.filter_map(|process| {
-        let line = std::fs::read(process.join("cmdline")).ok()?;
-        find(&line, words.as_bytes())?;
+        let mut said = std::fs::read(process.join("cmdline")).ok()?;
+        said.extend(std::fs::read(process.join("environ")).unwrap_or_default());
+        find(&said, words.as_bytes())?;
         let stat = std::fs::read_to_string(process.join("stat")).ok()?;
         let fields = stat.rsplit_once(") ")?.1.split(' ');
         Some(fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>())

@@ -87,11 +87,20 @@ impl Sink {
 
     /// Until so many have theirs. Panics where they don't in time: such a figure is worth nothing.
     pub async fn wait_answered(&self, who: &str, count: u64, patience: Duration) {
+        let all = self.all_answered(count, patience).await;
+        assert!(all, "{who}: {} of {count} updates got their message", self.answered());
+    }
+
+    /// Whether so many have theirs within that time.
+    pub async fn all_answered(&self, count: u64, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         while self.answered() < count {
-            assert!(Instant::now() < end, "{who}: {} of {count} updates got their message", self.answered());
+            if Instant::now() > end {
+                return false;
+            }
             sleep(Duration::from_millis(2)).await;
         }
+        true
     }
 }
 

@@ -1,6 +1,6 @@
 //! How often an update makes the allocator work, on its way through the pure and hot parts. These are exact, where
 //! times are not: a bound here fails when something creeps in, on however busy a machine.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::hint::black_box;
 
@@ -17,7 +17,9 @@ const ANSWER: &[u8] = br#"{"type":"text","content":"The answer is yes."}"#;
 /// Allocations of the second run: what is made once is made in the first.
 fn allocations(mut run: impl FnMut()) -> u64 {
     run();
-    measure(run).count_total
+    let count = measure(run).count_total;
+    println!("{count} allocations");
+    count
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl World {
     /// The CPU seconds until now of RabbitMQ and of Redis.
     fn servers_cpu(&self) -> (f64, f64) {
         let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
-        let node = format!("tgw{}@localhost", port(self.rabbit.address()));
+        let node = format!("RABBITMQ_NODENAME=tgw{}@", port(self.rabbit.address()));
         (cpu_of(&node), cpu_of(&format!("redis-server 127.0.0.1:{}", port(self.redis.address()))))
     }
 

@@ -19,13 +19,23 @@ const ROW: &str = "whole way, sends/s";
 
 /// How long it may take until the last of them is answered.
 const PATIENCE: Duration = Duration::from_secs(60);
+const PEERS_PATIENCE: Duration = Duration::from_secs(15);
 
 pub async fn measure(world: &World, results: &mut Results) {
     ours(world, results).await;
     let peers = [(Peer::Teloxide, 6000), (Peer::Grammy, 3000), (Peer::Aiogram, 1500), (Peer::FastApi, 1000)];
     for (peer, count) in peers {
         if let Some((_process, target)) = peer.start(world).await {
-            results.add(ROW, peer.name(), sends(world, &target, world.options.sized(count), CHATS).await);
+            let (count, before) = (world.options.sized(count), world.sink.answered());
+            let updates = Updates::new(count, CHATS);
+            let begun = Instant::now();
+            target.post_all(&updates, count, CONNECTIONS).await;
+            // What a peer loses is its own affair, and said: ours may lose none.
+            world.sink.all_answered(before + count, PEERS_PATIENCE).await;
+            let answered = world.sink.answered() - before;
+            let seconds = world.sink.last().duration_since(begun).as_secs_f64();
+            results.add(ROW, peer.name(), answered as f64 / seconds);
+            results.add("whole way, updates without a message", peer.name(), (count - answered) as f64);
         }
     }
     let (gateway, _) = start(embedded(world)).await;
