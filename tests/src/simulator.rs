@@ -108,6 +108,16 @@ impl Simulator {
         last.map(|mut call| call["params"].take()).expect("it was called")
     }
 
+    /// What the bot wrote in a chat, as its reader sees it.
+    pub async fn texts(&self, chat: i64) -> Vec<String> {
+        let chat =
+            self.client.get(self.control(&format!("chats/{chat}"))).send().await.expect("the simulator runs");
+        let chat: Value = serde_json::from_slice(&chat.bytes().await.expect("a chat")).unwrap_or_default();
+        let messages = chat["messages"].as_array().cloned().unwrap_or_default();
+        let of_bot = messages.iter().filter(|message| message["from"] == "bot");
+        of_bot.map(|message| message["text"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
     fn control(&self, what: &str) -> String {
         format!("{}/control/{what}", self.url)
     }

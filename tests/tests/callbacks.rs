@@ -66,13 +66,15 @@ async fn a_callback_is_answered_empty_after_3_s_of_a_slow_service(world: WorldBu
 }
 
 async fn a_callback_is_answered_while_its_chat_waits_for_something_slow(world: WorldBuilder) {
-    let world = world.await;
+    let world = world.set("CONVERSATION_SERVICE_TIMEOUT", 20).await;
     let user = world.user();
-    world.conversation.answer(Answer::text("slow").after(Duration::from_millis(4500)));
+    world.conversation.answer(Answer::text("slow").after(Duration::from_secs(10)));
     world.accept(&Update::text(user, "take your time")).await;
     world.conversation.wait_for(1).await;
+    let pressed = std::time::Instant::now();
     world.accept(&Update::callback(user, "SKIP:1")).await;
     let call = world.telegram.wait_calls("answerCallbackQuery", 1).await.remove(0);
+    assert!(call.at - pressed < Duration::from_secs(4), "answered after {:?}", call.at - pressed);
     assert!(world.telegram.sent(user).is_empty(), "the spinner stops before the chat's turn comes");
     assert_eq!(call.text(), "");
     // The button itself waits for its turn.

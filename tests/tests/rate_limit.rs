@@ -45,6 +45,11 @@ async fn a_callback_that_is_too_fast_is_answered_with_the_notice(world: WorldBui
     assert_eq!(calls[1].text(), NOTICE);
     assert_eq!(calls[1].params["callback_query_id"], second.value()["callback_query"]["id"]);
     assert_eq!(world.matching.count(), 1);
+    // Delivered again, it is over and is answered no second time; nor is the one that was taken.
+    world.accept(&second).await;
+    world.accept(&Update::my_chat_member(user, "member", "kicked")).await;
+    world.notification.wait_for(1).await;
+    assert_eq!(world.telegram.calls_of("answerCallbackQuery").len(), 2);
     assert!(!world.telegram.texts(user).iter().any(|text| text == NOTICE));
 }
 

@@ -1,6 +1,8 @@
 //! From an answer's messages to calls of the Bot API, in their order. Where a message goes is the update's
 //! chat (and its forum topic); what cannot be sent there is an error before anything is sent.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::answer::Answer;
@@ -53,7 +55,7 @@ fn send_pieces(
     calls: &mut Vec<Call>,
     incoming: &Incoming,
     writing: &Writing,
-    pieces: &[&str],
+    pieces: &[Cow<'_, str>],
     whole: bool,
 ) -> Result<(), AnswerError> {
     for (index, piece) in pieces.iter().enumerate() {
@@ -118,7 +120,7 @@ fn send_media(
         return Ok(());
     };
     let pieces = split(&caption.text, CAPTION_LIMIT, Markup::of(caption.parse_mode.as_deref()));
-    let (first, others) = pieces.split_first().unwrap_or((&"", &[]));
+    let (first, others) = pieces.split_first().unwrap_or((&Cow::Borrowed(""), &[]));
     let place = Place { first: true, last: others.is_empty() };
     calls.push(styled(written(call, "caption", first, caption), style, incoming, place)?);
     send_pieces(calls, incoming, caption, others, false)

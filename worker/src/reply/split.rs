@@ -3,54 +3,72 @@
 //!
 //! A piece ends at the last paragraph in the second half of what may be sent at once, else at the last line
 //! there, sentence, or word; else at the last word at all; and in the middle of a word only if the word
-//! itself is too long. Whitespace at a seam is dropped, nothing else is.
+//! itself is too long. Whitespace at a seam is dropped, nothing else is. What is bold on both sides of a seam is
+//! closed before it and opened behind it (`markup`).
 
+mod markup;
 #[cfg(test)]
 mod tests;
 
-/// How many code points a message's text may have, and a caption.
+use std::borrow::Cow;
+
+pub(super) use self::markup::Markup;
+use self::markup::{Open, Scan, Step, join};
+
+/// How many code points a message's text may have, and a caption. Telegram counts without the markup, we with it.
 pub(super) const TEXT_LIMIT: usize = 4096;
 pub(super) const CAPTION_LIMIT: usize = 1024;
 
-/// What must not be torn, beside what a reader sees as one character.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Markup {
-    Plain,
-    /// `<tags>` and `&entities;`.
-    Html,
-    /// A character and the backslash before it.
-    Markdown,
-}
-
-impl Markup {
-    pub fn of(parse_mode: Option<&str>) -> Self {
-        match parse_mode.unwrap_or_default().to_ascii_lowercase().as_str() {
-            "html" => Self::Html,
-            "markdown" | "markdownv2" => Self::Markdown,
-            _ => Self::Plain,
-        }
-    }
-}
-
 /// The pieces of a text: at most `first` code points in the first one, `TEXT_LIMIT` in the others. A text
 /// that fits is left as it is.
-pub(super) fn split(text: &str, first: usize, markup: Markup) -> Vec<&str> {
+pub(super) fn split(text: &str, first: usize, markup: Markup) -> Vec<Cow<'_, str>> {
     if fits(text, first) {
-        return vec![text];
+        return vec![Cow::Borrowed(text)];
     }
     let mut pieces = Vec::new();
-    let mut limit = first;
-    let mut rest = text.trim();
-    while !fits(rest, limit) {
-        let (piece, after) = rest.split_at(seam(rest, &cuts(rest, limit, markup), limit));
-        pieces.push(piece.trim_end());
-        rest = after.trim_start();
-        limit = TEXT_LIMIT;
-    }
-    if !rest.is_empty() {
-        pieces.push(rest);
+    let (mut rest, mut limit, mut open) = (text.trim(), first, Open::default());
+    while !rest.is_empty() {
+        let (piece, after, behind) = first_piece(rest, limit, markup, open);
+        pieces.extend(piece.map(Cow::Owned));
+        (rest, open, limit) = (after, behind, TEXT_LIMIT);
     }
     pieces
+}
+
+/// The first piece of what is left, none if there is nothing to see in it; then what follows, and what stands open there.
+/// `open` stood open before.
+fn first_piece(rest: &str, limit: usize, markup: Markup, mut open: Open) -> (Option<String>, &str, Open) {
+    let mut opening = open.opening();
+    if opening.chars().count() > limit / 4 {
+        // More markup than text: it is left to whoever sends it to see what Telegram says.
+        (opening, open) = (String::new(), Open::default());
+    }
+    let room = limit - opening.chars().count();
+    let end = if fits(rest, room) { rest.len() } else { seam(rest, &cuts(rest, room, markup, &open), room) };
+    let (piece, after) = rest.split_at(end);
+    let mut scan = Scan::new(rest, markup, open);
+    let mut is_seen = false;
+    while scan.at < end {
+        let from = scan.at;
+        let Some(step) = scan.step() else { break };
+        is_seen |= step == Step::Text && !rest[from..scan.at].trim().is_empty();
+    }
+    let mut open = scan.open;
+    let piece = is_seen.then(|| {
+        let piece =
+            if opening.is_empty() { piece.trim_end().to_owned() } else { join(opening, piece.trim_end()) };
+        // The text's own end closes what it closes.
+        if after.is_empty() { piece } else { open.close(piece) }
+    });
+    let ends_line = after.starts_with(['\n', '\r']);
+    open.quoted &= !ends_line;
+    // In code the next line's indentation says something.
+    let after = match ends_line && open.keeps_spaces() {
+        true => after.trim_start_matches(['\n', '\r']),
+        false => after.trim_start(),
+    };
+    let after = open.skip_ends(after);
+    (piece, after, open)
 }
 
 /// Whether a text has at most so many code points.
@@ -97,68 +115,30 @@ fn ends_word(_: &str, after: &str) -> bool {
     after.starts_with(char::is_whitespace)
 }
 
-/// Where a piece of at most `limit` code points may end without tearing anything.
-fn cuts(text: &str, limit: usize, markup: Markup) -> Vec<usize> {
+/// Where a piece of at most `limit` code points may end without tearing anything, with what has to be closed there.
+fn cuts(text: &str, limit: usize, markup: Markup, open: &Open) -> Vec<usize> {
     let mut cuts = Vec::with_capacity(limit);
-    let mut scan = Scan { markup, inside: Inside::Nothing, before: ' ', flags: 0 };
-    for (count, (at, char)) in text.char_indices().enumerate() {
-        if count > 0 && scan.may_end_before(char) {
+    let mut scan = Scan::new(text, markup, open.clone());
+    let (mut count, mut flags, mut last) = (0, 0, Step::Begin);
+    while count <= limit {
+        let (at, cost) = (scan.at, scan.cost());
+        let Some(step) = scan.step() else { break };
+        let before = text[..at].chars().next_back().unwrap_or(' ');
+        let Some(after) = text[at..].chars().next() else { break };
+        let torn = sticks(before, after)
+            || (is_flag(after) && flags % 2 == 1)
+            || (before == '\r' && after == '\n')
+            // An end or a beginning without a text would be left on one side.
+            || last == Step::Begin
+            || step == Step::End;
+        if at > 0 && !torn && count + cost <= limit {
             cuts.push(at);
         }
-        if count == limit {
-            break;
-        }
-        scan.step(char);
+        flags = if is_flag(after) { flags + 1 } else { 0 };
+        count += text[at..scan.at].chars().count();
+        last = step;
     }
     cuts
-}
-
-/// What was read last, as far as it says whether something would be torn.
-struct Scan {
-    markup: Markup,
-    inside: Inside,
-    before: char,
-    /// How many regional indicators stand in a row: two make a flag.
-    flags: usize,
-}
-
-#[derive(PartialEq)]
-enum Inside {
-    Nothing,
-    Tag,
-    Entity,
-    Escape,
-}
-
-impl Scan {
-    fn may_end_before(&self, after: char) -> bool {
-        let ends_entity = self.inside == Inside::Entity && !is_of_entity(after);
-        let torn_flag = is_flag(after) && self.flags % 2 == 1;
-        let torn_line = self.before == '\r' && after == '\n';
-        (self.inside == Inside::Nothing || ends_entity)
-            && !sticks(self.before, after)
-            && !torn_flag
-            && !torn_line
-    }
-
-    fn step(&mut self, char: char) {
-        self.inside = match (&self.inside, self.markup, char) {
-            (Inside::Tag, _, '>') => Inside::Nothing,
-            (Inside::Tag, ..) => Inside::Tag,
-            (Inside::Entity, _, ';') => Inside::Nothing,
-            (Inside::Entity, ..) if is_of_entity(char) => Inside::Entity,
-            (_, Markup::Html, '<') => Inside::Tag,
-            (_, Markup::Html, '&') => Inside::Entity,
-            (Inside::Nothing, Markup::Markdown, '\\') => Inside::Escape,
-            _ => Inside::Nothing,
-        };
-        self.flags = if is_flag(char) { self.flags + 1 } else { 0 };
-        self.before = char;
-    }
-}
-
-fn is_of_entity(char: char) -> bool {
-    char.is_ascii_alphanumeric() || char == '#' || char == ';'
 }
 
 fn is_flag(char: char) -> bool {
