@@ -161,17 +161,18 @@ pub fn foreign_message(queue: &str) {
     tracing::error!(queue, "a message in a queue of ours is no update");
 }
 
-pub fn store_away(error: &dyn Display) {
+pub fn store_failed(error: &dyn Display) {
     metrics::count(&STORE_AWAY, &[]);
     tracing::debug!(%error, "a call of the store failed");
 }
 
-/// The store stopped or began to answer: said once per change.
-pub fn store_changed(up: bool) {
-    metrics::set(&STORE_UP, &[], i64::from(up));
-    if up {
-        tracing::info!("the store answers");
-    } else {
-        tracing::warn!("the store is away; updates go on without sessions and rate limits");
+/// The store began to answer, or stopped for this reason: said once per change.
+pub fn store_changed(away: Option<&dyn Display>) {
+    metrics::set(&STORE_UP, &[], i64::from(away.is_none()));
+    match away {
+        None => tracing::info!("the store answers"),
+        Some(error) => {
+            tracing::warn!(%error, "the store is away; updates go on without sessions and rate limits");
+        }
     }
 }

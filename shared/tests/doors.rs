@@ -1,8 +1,8 @@
 //! One suite over both rooms behind each door: the embedded queue and RabbitMQ, the embedded store and
-//! Redis. What passes here may be relied on without knowing which of the two is there.
+//! Redis, alone and as a cluster. What passes here may be relied on without knowing which of them is there.
 //!
-//! RabbitMQ and Redis are where `TGW_TEST_AMQP_URL` and `TGW_TEST_REDIS_URL` say, which `tests/run` sets;
-//! without them their half is skipped, and says so.
+//! RabbitMQ and Redis are where `TGW_TEST_AMQP_URL`, `TGW_TEST_REDIS_URL` and `TGW_TEST_REDIS_CLUSTER_URL` say,
+//! which `tests/run` sets; without them their part is skipped, and says so.
 
 // A test's tools stop it at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]

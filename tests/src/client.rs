@@ -7,9 +7,14 @@ use std::time::Duration;
 /// a pooled connection dies with the runtime that opened it.
 #[must_use]
 pub fn http_client() -> reqwest::Client {
-    static TLS: OnceLock<()> = OnceLock::new();
     // reqwest is built without a TLS of its own choice, and asks for one even where none is used.
-    TLS.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    trust_ring();
     let builder = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy();
     builder.pool_max_idle_per_host(0).build().expect("a client without special wishes")
+}
+
+/// The cryptography of this process's own TLS.
+pub(crate) fn trust_ring() {
+    static TLS: OnceLock<()> = OnceLock::new();
+    TLS.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod catalogue;
+mod certificates;
 mod chaos;
 mod client;
 mod cluster;
@@ -32,17 +33,20 @@ mod prometheus;
 pub mod promql;
 mod proxy;
 mod rabbit;
+mod redis_group;
 mod redis_server;
 mod sample;
 mod service;
 mod simulator;
 mod snapshot;
+mod talk;
 mod telegram;
 mod updates;
 mod wait;
 mod world;
 mod world_builder;
 
+pub use certificates::Certificates;
 pub use chaos::Stage;
 pub use client::http_client;
 pub use cluster::{Cluster, Queue};
@@ -65,11 +69,13 @@ pub use process::{Process, ProcessBuilder};
 pub use prometheus::{Prometheus, say_skipped};
 pub use proxy::{Direction, Proxy};
 pub use rabbit::Rabbit;
-pub use redis_server::Redis;
+pub use redis_group::{RedisCluster, RedisSentinels};
+pub use redis_server::{Redis, RedisOptions};
 pub use sample::{Language, Sample};
 pub use service::FakeService;
 pub use simulator::{Journaled, Simulator};
 pub use snapshot::{Shot, assert_shots};
+pub use talk::{introduce, say, under_load, until_known};
 pub use telegram::{Call, FakeTelegram};
 pub use updates::{Update, now};
 pub use wait::{LONG, SHORT, pause, wait_for, wait_until};

@@ -3,6 +3,7 @@
 //! beside a busy RabbitMQ can take longer than the gateway waits for Redis.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::AsyncCommands;
@@ -11,11 +12,16 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::certificates::Certificates;
+use crate::client::trust_ring;
 use crate::group::{Group, temporary_folder};
 use crate::ports::free_port;
 use crate::wait::wait_for;
 
 const START: Duration = Duration::from_secs(30);
+
+/// For one connection or one command of a test.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Redis {
@@ -23,10 +29,21 @@ pub struct Redis {
     server: Option<Server>,
 }
 
+/// How a server of a test's own differs from a plain one.
+#[derive(Clone, Debug, Default)]
+pub struct RedisOptions {
+    pub password: Option<String>,
+    /// Nothing but TLS, and only for clients with a certificate, as is Redis's default.
+    pub tls: Option<Arc<Certificates>>,
+    /// More of its settings, as on its command line.
+    pub settings: Vec<String>,
+}
+
 #[derive(Debug)]
 struct Server {
     folder: TempDir,
     port: u16,
+    options: RedisOptions,
     group: Option<Group>,
 }
 
@@ -45,9 +62,16 @@ impl Redis {
 
     /// One of the test's own, to break as it likes.
     pub async fn private() -> Self {
+        Self::with(RedisOptions::default()).await
+    }
+
+    pub async fn with(options: RedisOptions) -> Self {
         let port = free_port();
-        let server = Server { folder: temporary_folder("redis"), port, group: None };
-        let mut redis = Self { url: format!("redis://127.0.0.1:{port}"), server: Some(server) };
+        let scheme = if options.tls.is_some() { "rediss" } else { "redis" };
+        let user = options.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
+        let url = format!("{scheme}://{user}127.0.0.1:{port}");
+        let server = Server { folder: temporary_folder("redis"), port, options, group: None };
+        let mut redis = Self { url, server: Some(server) };
         redis.start().await;
         redis
     }
@@ -60,15 +84,16 @@ impl Redis {
     /// `host:port`, for a [`crate::Proxy`].
     #[must_use]
     pub fn address(&self) -> &str {
-        self.url.trim_start_matches("redis://").trim_end_matches('/')
+        let (_, rest) = self.url.split_once("://").expect("a URL");
+        rest.rsplit_once('@').map_or(rest, |(_, address)| address).trim_end_matches('/')
     }
 
     /// On the same port and data as before. Ends when it answers PING.
     pub async fn start(&mut self) {
         let server = self.own();
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &server.port.to_string(), "--save", ""]);
-        command.args(["--appendonly", "yes", "--appendfsync", "no"]).arg("--dir").arg(server.folder.path());
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "no"]);
+        command.arg("--dir").arg(server.folder.path()).args(server.options.arguments(server.port));
         server.group = Some(Group::spawn(command.stdout(Stdio::null()).stderr(Stdio::null())));
         let this = &*self;
         wait_for("Redis answers PING", START, || async move { this.try_connect().await.map(drop) }).await;
@@ -96,6 +121,9 @@ impl Redis {
     /// Follows `master` from now on, and is read-only; ends when it has the same data.
     pub async fn follow(&self, master: &Self) {
         let (host, port) = master.address().split_once(':').expect("host:port");
+        if let Some(password) = self.server.as_ref().and_then(|server| server.options.password.as_deref()) {
+            self.order(&["CONFIG", "SET", "masterauth", password]).await;
+        }
         self.replica_of(host, port).await;
         wait_for("the replica has its master's data", START, || async {
             let mut connection = self.connect().await;
@@ -103,6 +131,21 @@ impl Redis {
             format!("{role:?}").contains("connected").then_some(())
         })
         .await;
+    }
+
+    /// A command of a test that arranges servers; its answer as text.
+    pub async fn order(&self, words: &[&str]) -> String {
+        let mut connection = self.connect().await;
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        let answer: redis::Value = command.query_async(&mut connection).await.unwrap_or_else(|error| {
+            panic!("{words:?}: {error}");
+        });
+        match answer {
+            redis::Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            redis::Value::VerbatimString { text, .. } => text,
+            other => format!("{other:?}"),
+        }
     }
 
     /// Follows nobody any more, and takes writes.
@@ -127,7 +170,7 @@ impl Redis {
 
     /// A connection for a test that looks at keys or sets them.
     pub async fn connect(&self) -> MultiplexedConnection {
-        self.try_connect().await.expect("the test's Redis runs")
+        wait_for("the test's Redis answers", START, || self.try_connect()).await
     }
 
     /// Every key that contains `part`, and its time to live in seconds (-1: for ever).
@@ -143,8 +186,20 @@ impl Redis {
     }
 
     async fn try_connect(&self) -> Option<MultiplexedConnection> {
-        let client = redis::Client::open(self.url.as_str()).expect("a Redis URL");
-        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        let certificates = self.server.as_ref().and_then(|server| server.options.tls.as_deref());
+        let client = match certificates {
+            Some(certificates) => {
+                trust_ring();
+                redis::Client::build_with_tls(self.url.as_str(), certificates.for_redis())
+            }
+            None => redis::Client::open(self.url.as_str()),
+        }
+        .expect("a Redis URL");
+        // Longer than the library's own, on a busy machine.
+        let patient = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.ok()?;
         redis::cmd("PING").query_async::<String>(&mut connection).await.ok()?;
         Some(connection)
     }
@@ -155,5 +210,31 @@ impl Redis {
 
     fn own(&mut self) -> &mut Server {
         self.server.as_mut().expect("only a private Redis is the test's to start and stop")
+    }
+}
+
+impl RedisOptions {
+    fn arguments(&self, port: u16) -> Vec<String> {
+        let mut arguments = self.settings.clone();
+        let mut set = |name: &str, value: &str| {
+            arguments.extend([format!("--{name}"), value.to_owned()]);
+        };
+        if let Some(password) = &self.password {
+            set("requirepass", password);
+            set("masterauth", password);
+        }
+        match &self.tls {
+            Some(certificates) => {
+                set("port", "0");
+                set("tls-port", &port.to_string());
+                set("tls-ca-cert-file", &certificates.authority().display().to_string());
+                set("tls-cert-file", &certificates.certificate().display().to_string());
+                set("tls-key-file", &certificates.key().display().to_string());
+                set("tls-replication", "yes");
+                set("tls-cluster", "yes");
+            }
+            None => set("port", &port.to_string()),
+        }
+        arguments
     }
 }

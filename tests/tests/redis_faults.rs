@@ -4,8 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Direction, LONG, Proxy, Redis, Update, World, pause, wait_for};
-use serde_json::{Value, json};
+use harness::{
+    Answer, Direction, LONG, Proxy, Redis, Update, World, introduce, pause, say, under_load, until_known,
+    wait_for,
+};
+use serde_json::Value;
 
 /// How long Redis is left alone after a failed call.
 const REST: Duration = Duration::from_secs(1);
@@ -16,30 +19,6 @@ async fn world_on(redis: &Redis) -> (World, Proxy) {
     let proxy = Proxy::to(redis.address()).await;
     let world = World::distributed().redis(&proxy.before(redis.url(), redis.address())).await;
     (world, proxy)
-}
-
-/// What the service is asked for a text of `user`.
-async fn say(world: &World, user: i64, text: &str) -> Value {
-    let before = world.conversation.count();
-    world.accept(&Update::text(user, text)).await;
-    world.conversation.wait_for(before + 1).await[before].body()
-}
-
-/// A service names this user, so that the session tells whether Redis was asked.
-async fn introduce(world: &World, user: i64, name: &str) {
-    let named = Answer::Json(json!({"type": "text", "content": "hello", "user_id": name}));
-    world.conversation.answer_first([named]);
-    say(world, user, "hello").await;
-    world.telegram.wait_texts(user, 1).await;
-}
-
-async fn until_known(world: &World, user: i64, name: &str) {
-    wait_for("the session is back", LONG, || async {
-        let body = say(world, user, "do you know me?").await;
-        pause(Duration::from_millis(200)).await;
-        (body["user_id"] == name).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,42 +67,6 @@ async fn a_redis_that_is_slow_is_still_asked() {
     proxy.delay(Direction::Back, Duration::ZERO);
     until_known(&world, user, "internal-1").await;
     world.assert_no_dead_letters().await;
-}
-
-/// All chats' texts are answered while `harm` is done to Redis. How often any was answered again, and how
-/// often a service was asked again.
-async fn under_load(world: &World, harm: impl AsyncFnOnce()) -> (usize, usize) {
-    let asked_before = world.conversation.count();
-    world.conversation.answer(Answer::text("ok").after(Duration::from_millis(150)));
-    let chats: Vec<i64> = (0..30).map(|_| world.user()).collect();
-    let say_all = async |text: &str| {
-        for chat in &chats {
-            world.accept(&Update::text(*chat, text)).await;
-        }
-    };
-    say_all("before").await;
-    world.conversation.wait_for(asked_before + 5).await;
-    tokio::join!(harm(), say_all("meanwhile"));
-    say_all("after").await;
-    for chat in &chats {
-        world.telegram.wait_texts(*chat, 3).await;
-    }
-    // What comes twice comes before this.
-    say_all("last").await;
-    for chat in &chats {
-        wait_for("the last answer", LONG, || async {
-            let texts = world.conversation.bodies();
-            texts
-                .iter()
-                .any(|body| body["telegram_user_id"] == *chat && body["message"] == "last")
-                .then_some(())
-        })
-        .await;
-        world.telegram.wait_texts(*chat, 4).await;
-    }
-    world.assert_no_dead_letters().await;
-    let answers: usize = chats.iter().map(|chat| world.telegram.sent(*chat).len()).sum();
-    (answers - 4 * chats.len(), world.conversation.count() - asked_before - 4 * chats.len())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,13 +7,16 @@ use super::filter;
 use super::replay::Rate;
 use crate::output::Output;
 
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 12] = [
     "AMQP_URL",
     "AMQP_PREFIX",
     "PARTITIONS",
     "REDIS_HOST",
     "REDIS_PORT",
     "REDIS_URL",
+    "REDIS_CA_FILE",
+    "REDIS_CERT_FILE",
+    "REDIS_KEY_FILE",
     "DATA_DIR",
     "LOG_LEVEL",
     "LOG_FORMAT",

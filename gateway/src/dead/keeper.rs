@@ -77,8 +77,8 @@ impl Keeper {
 /// An error where nobody could tell what was replayed before.
 pub async fn ask_store(store: &Store) -> Told<()> {
     let name = if matches!(store, Store::Redis(_)) { "Redis" } else { "the store" };
-    let away = |_| format!("{name} is away: nobody could tell what was replayed before, so nothing is");
-    store.ping().await.map_err(away)
+    let away = || format!("{name} is away: nobody could tell what was replayed before, so nothing is");
+    if store.answers_soon().await { Ok(()) } else { Err(away()) }
 }
 
 /// What is still to send is the replay's answer: where it lies before the update comes, no service is asked.

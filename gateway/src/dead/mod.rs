@@ -30,7 +30,8 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use shared::program::{Failure, Stopped};
-use shared::settings::Values;
+use shared::settings::{Problems, Values};
+use shared::store::redis;
 use tokio_util::sync::CancellationToken;
 
 use crate::output::{Output, agrees, note, say};
@@ -162,6 +163,8 @@ impl Call<'_> {
         let filter = self.chosen("replay")?;
         let plan = replay::Plan::read(self.flags);
         let (stop, values) = (&self.stop, &self.values);
+        // A wrong address is told before anything is taken.
+        redis::Settings::read(values).map_err(Problems::from)?;
         if plan.dry_run {
             let (mut source, entries) = self.looked_at(|_| false).await?;
             source.give_back().await?;

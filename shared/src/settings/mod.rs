@@ -168,8 +168,12 @@ impl Values {
     }
 }
 
-/// An address may hold a user and a password before its host.
+/// An address may hold a user and a password before its host, and another password in its query.
 fn without_credentials(text: &str) -> String {
+    let text = match text.split_once('?') {
+        Some((address, _)) if address.contains("://") => &format!("{address}?***"),
+        _ => text,
+    };
     match text.rsplit_once('@') {
         Some((before, host)) => match before.split_once("://") {
             Some((scheme, _)) => format!("{scheme}://***@{host}"),
@@ -248,6 +252,8 @@ mod tests {
     fn an_address_is_printed_without_its_password() {
         let error = values("REDIS_URL", "ftp://user:hunter2@host:1").error("REDIS_URL", "x");
         assert_eq!(error.to_string(), r#"REDIS_URL is "ftp://***@host:1", but must be x"#);
+        let error = values("REDIS_URL", "redis+sentinel://h?password=hunter2").error("REDIS_URL", "x");
+        assert_eq!(error.to_string(), r#"REDIS_URL is "redis+sentinel://h?***", but must be x"#);
     }
 
     #[test]

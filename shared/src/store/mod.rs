@@ -24,6 +24,10 @@ pub const OPEN_SECONDS: u64 = 172_800;
 /// session lives, where that is longer: services write to people who have been away.
 pub const ADDRESS_SECONDS: u64 = 2_592_000;
 
+/// A new connection stands within this, also by way of sentinels or to a whole cluster.
+const SOON: Duration = Duration::from_secs(3);
+const PING_AGAIN: Duration = Duration::from_millis(50);
+
 /// Which update. All that is kept of it lies under one hash tag, so that a script runs on Redis Cluster (facts D5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpdateKey {
@@ -259,6 +263,16 @@ impl Store {
         seconds: u64,
     ) -> Result<Option<String>, StoreError> {
         both!(self, store => store.message_once(bot, key, message, seconds))
+    }
+
+    /// Whether it answers within a few seconds, as one needs that has just begun to connect.
+    pub async fn answers_soon(&self) -> bool {
+        let answers = async {
+            while self.ping().await.is_err() {
+                tokio::time::sleep(PING_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(SOON, answers).await.is_ok()
     }
 
     /// Whether the store answers, for `/ready`.

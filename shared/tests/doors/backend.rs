@@ -32,6 +32,20 @@ macro_rules! over_both {
     };
 }
 
+/// And a third of each, with the store on a Redis Cluster.
+#[macro_export]
+macro_rules! over_stores {
+    ($($name:ident),+ $(,)?) => {
+        $crate::over_both!(Stored, redis: $($name),+);
+        mod cluster {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                if let Some(stored) = super::Stored::cluster().await { super::$name(stored).await }
+            })+
+        }
+    };
+}
+
 /// An address that `tests/run` gives, or a line that says what is skipped without it.
 fn address(name: &str) -> Option<String> {
     let address = std::env::var(name).ok();
@@ -175,7 +189,14 @@ impl Stored {
     }
 
     pub async fn redis() -> Option<Self> {
-        let url = address("TGW_TEST_REDIS_URL")?;
+        Some(Self::at(address("TGW_TEST_REDIS_URL")?).await)
+    }
+
+    pub async fn cluster() -> Option<Self> {
+        Some(Self::at(address("TGW_TEST_REDIS_CLUSTER_URL")?).await)
+    }
+
+    async fn at(url: String) -> Self {
         let settings = redis::Settings::read(&Values::of([("REDIS_URL", url)])).unwrap();
         let store = Store::Redis(redis::Store::open(settings, Readiness::default()).unwrap());
         let deadline = Instant::now() + LONG;
@@ -183,7 +204,7 @@ impl Stored {
             assert!(Instant::now() < deadline, "Redis does not answer");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Some(Self { store, bot: a_bot(), _folder: None })
+        Self { store, bot: a_bot(), _folder: None }
     }
 }
 

@@ -7,7 +7,7 @@ use shared::store::{Begin, Charge};
 use crate::backend::Stored;
 use crate::store::{key, of, run};
 
-crate::over_both!(Stored, redis:
+crate::over_stores!(
     the_second_in_a_window_is_limited,
     the_verdict_on_an_update_is_given_once,
     an_album_is_charged_once,

@@ -9,7 +9,7 @@ use shared::store::{
 
 use crate::backend::{LONG, Stored};
 
-crate::over_both!(Stored, redis:
+crate::over_stores!(
     the_first_begin_is_the_first_attempt,
     a_redelivery_to_the_same_worker_is_no_attempt_but_a_panic_is,
     what_another_worker_had_begun_is_a_suspect,

@@ -3,14 +3,16 @@
 
 use std::sync::LazyLock;
 
-use redis::{AsyncCommands as _, Script};
+use redis::AsyncCommands as _;
 
-use super::{Keys, Store};
+use super::Store;
+use super::call::Known;
+use super::keys::Keys;
 use crate::store::{Address, StoreError, UpdateKey, named};
 
 /// Who was given a name has it; who had it before keeps it only where nobody else has it.
-static KEEP: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+static KEEP: LazyLock<Known> = LazyLock::new(|| {
+    Known::new(
         "local known = redis.call('GET', KEYS[1])
          if known and known ~= ARGV[1] and ARGV[3] ~= '1' then return 0 end
          redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
@@ -18,8 +20,8 @@ static KEEP: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 /// What is there stays, and is told.
-static ONCE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+static ONCE: LazyLock<Known> = LazyLock::new(|| {
+    Known::new(
         "local known = redis.call('GET', KEYS[1])
          if not known then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
          return known",
@@ -28,21 +30,20 @@ static ONCE: LazyLock<Script> = LazyLock::new(|| {
 
 impl Store {
     pub(in crate::store) async fn keep_address(&self, address: &Address<'_>) -> Result<(), StoreError> {
-        let mut call = KEEP.key(name(address.bot, address.user_id));
+        let key = [name(address.bot, address.user_id)];
+        let mut call = KEEP.over(&key);
         call.arg(address.user).arg(address.seconds).arg(address.given);
         self.call::<i64>(&call).await.map(|_| ())
     }
 
     pub(in crate::store) async fn address(&self, bot: u64, user_id: &str) -> Result<Option<i64>, StoreError> {
-        let mut connection = self.connection();
         let name = name(bot, user_id);
-        self.guard(async move { connection.get(name).await }).await
+        self.guard(&name, async |mut connection| connection.get(&name).await).await
     }
 
     pub(in crate::store) async fn session(&self, bot: u64, user: i64) -> Result<Option<String>, StoreError> {
-        let key = UpdateKey { bot, update_id: 0, replay: 0, owner: user };
-        let (mut connection, name) = (self.connection(), Keys(&key).session());
-        self.guard(async move { connection.get(name).await }).await
+        let name = Keys(&UpdateKey { bot, update_id: 0, replay: 0, owner: user }).session();
+        self.guard(&name, async |mut connection| connection.get(&name).await).await
     }
 
     pub(in crate::store) async fn message_once(
@@ -52,7 +53,8 @@ impl Store {
         message: &str,
         seconds: u64,
     ) -> Result<Option<String>, StoreError> {
-        let mut call = ONCE.key(format!("tgw:message:{bot}:{}", named(key)));
+        let key = [format!("tgw:message:{bot}:{}", named(key))];
+        let mut call = ONCE.over(&key);
         call.arg(message).arg(seconds);
         self.call(&call).await
     }

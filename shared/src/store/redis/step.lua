@@ -5,7 +5,9 @@ local worker, step = ARGV[1], ARGV[2]
 
 local ended = redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('GET', KEYS[1])
 if step == 'answer' then
-  if ended or redis.call('HSETNX', KEYS[1], 'answered', 1) == 0 then return 0 end
+  if ended then return 0 end
+  redis.call('HSETNX', KEYS[1], 'answered', ARGV[4])
+  if redis.call('HGET', KEYS[1], 'answered') ~= ARGV[4] then return 0 end
   redis.call('EXPIRE', KEYS[1], ARGV[3])
   return 1
 end

@@ -1,0 +1,233 @@
+//! The steps of an update and of its bot: what each asks of Redis, and how its answer is read.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::AsyncCommands as _;
+
+use super::Store;
+use super::call::{Call, Known};
+use super::connection::Connection;
+use super::keys::{self, Keys, parked};
+use crate::store::{
+    Beat, Begin, Begun, Beside, End, OPEN_SECONDS, REMEMBER_SECONDS, Run, StoreError, UpdateKey, bucket,
+};
+
+/// An album's verdict is kept this long: its parts arrive within seconds.
+const ALBUM_SECONDS: u64 = 3600;
+
+static BEGIN: LazyLock<Known> = LazyLock::new(|| Known::new(include_str!("begin.lua")));
+static BEAT: LazyLock<Known> = LazyLock::new(|| Known::new(include_str!("beat.lua")));
+static STEP: LazyLock<Known> = LazyLock::new(|| Known::new(include_str!("step.lua")));
+/// Keeps the longer of two waits. By the server's clock, since the workers' may differ.
+static PARK: LazyLock<Known> = LazyLock::new(|| {
+    Known::new(
+        "local longer = redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1])
+         if longer then redis.call('SET', KEYS[1], 1, 'PX', ARGV[1]) end
+         return longer and 1 or 0",
+    )
+});
+
+impl Store {
+    pub(in crate::store) async fn begin(&self, begin: &Begin<'_>) -> Result<Begun, StoreError> {
+        let keys = Keys(begin.key);
+        let charge = begin.charge.as_ref();
+        let album = keys.album(charge.and_then(|charge| charge.album));
+        let sticky = keys.sticky(begin.sticky_in.unwrap_or_default());
+        let keys = [keys.update(), keys.session(), keys.bucket(), album, sticky];
+        let mut call = BEGIN.over(&keys);
+        call.arg(begin.worker).arg(OPEN_SECONDS).arg(begin.suspect).arg(begin.after_panic);
+        call.arg(begin.user.map(|user| user.to_string()).unwrap_or_default()).arg(begin.session_seconds);
+        match charge {
+            Some(it) => call.arg(1).arg(it.acted_ms).arg(it.requests).arg(it.window_ms),
+            None => call.arg(0).arg(0).arg(1).arg(1),
+        };
+        call.arg(REMEMBER_SECONDS)
+            .arg(ALBUM_SECONDS)
+            .arg(charge.is_some_and(|charge| charge.album.is_some()));
+        call.arg(bucket::HISTORY);
+        call.arg(begin.sticky_in.is_some()).arg(charge.is_some_and(|charge| charge.only_if_sticky));
+        call.arg(begin.album.is_some()).arg(begin.album.map(numbers).unwrap_or_default());
+        self.call(&call).await.map(begun)
+    }
+
+    pub(in crate::store) async fn plan(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        plan: &Bytes,
+        beside: Option<&Beside<'_>>,
+    ) -> Result<(), StoreError> {
+        let Beside { session, sticky, album } = beside.cloned().unwrap_or_default();
+        let chat = sticky.as_ref().map_or(0, |sticky| sticky.chat);
+        let own = [Keys(key).update(), Keys(key).session(), Keys(key).sticky(chat)];
+        let keys = with_parts(own, key, album);
+        let mut call = step(&keys, worker, "plan");
+        call.arg(&plan[..]);
+        let session = session.map_or(("", 0), |session| (session.user_id, session.seconds));
+        call.arg(session.0).arg(session.1).arg(REMEMBER_SECONDS);
+        if let Some(sticky) = sticky {
+            call.arg(sticky.to.unwrap_or_default()).arg(sticky.seconds);
+        }
+        self.written(&call).await
+    }
+
+    pub(in crate::store) async fn sent(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        count: u32,
+    ) -> Result<(), StoreError> {
+        let keys = own(key);
+        let mut call = step(&keys, worker, "sent");
+        call.arg(count);
+        self.written(&call).await
+    }
+
+    pub(in crate::store) async fn parked(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        until_ms: u64,
+    ) -> Result<(), StoreError> {
+        let keys = own(key);
+        let mut call = step(&keys, worker, "parked");
+        call.arg(until_ms);
+        self.written(&call).await
+    }
+
+    pub(in crate::store) async fn park_bot(&self, bot: u64, wait: Duration) -> Result<(), StoreError> {
+        let key = [parked(bot)];
+        let mut call = PARK.over(&key);
+        call.arg(wait.as_millis().max(1) as u64);
+        self.call::<i64>(&call).await.map(|_| ())
+    }
+
+    pub(in crate::store) async fn beat(&self, bot: u64, replies: u64) -> Result<Beat, StoreError> {
+        let keys = [parked(bot), keys::replies(bot)];
+        let mut call = BEAT.over(&keys);
+        call.arg(replies);
+        let (left, replies): (i64, u64) = self.call(&call).await?;
+        // Less than 0 where the bot is not parked.
+        let parked = u64::try_from(left).ok().map(Duration::from_millis);
+        Ok(Beat { parked, replies: Some(replies) })
+    }
+
+    pub(in crate::store) async fn dying(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        why: &Bytes,
+    ) -> Result<(), StoreError> {
+        let keys = own(key);
+        let mut call = step(&keys, worker, "dying");
+        call.arg(&why[..]);
+        self.written(&call).await
+    }
+
+    pub(in crate::store) async fn finish(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        end: End,
+        album: &[u64],
+    ) -> Result<(), StoreError> {
+        let keys = with_parts(own(key), key, album);
+        let mut call = step(&keys, worker, "finish");
+        call.arg(if end == End::Done { "done" } else { "dead" }).arg(REMEMBER_SECONDS);
+        self.written(&call).await
+    }
+
+    pub(in crate::store) async fn release(&self, key: &UpdateKey, worker: &str) -> Result<(), StoreError> {
+        self.written(&step(&own(key), worker, "release")).await
+    }
+
+    pub(in crate::store) async fn answer_once(&self, key: &UpdateKey) -> Result<bool, StoreError> {
+        let keys = own(key);
+        let mut call = step(&keys, "", "answer");
+        // A cluster's library makes a call once more whose answer it lost: by its mark that is known as the same.
+        call.arg(OPEN_SECONDS).arg(rand::random::<u64>());
+        self.call::<i64>(&call).await.map(|first| first == 1)
+    }
+
+    pub(in crate::store) async fn notice_begin(
+        &self,
+        key: &UpdateKey,
+        hold_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let name = Keys(key).notice();
+        let mut set = redis::cmd("SET");
+        set.arg(&name).arg(1).arg("NX").arg("PX").arg(hold_ms.max(1));
+        let set: Option<String> =
+            self.guard(&name, async |mut connection| set.query_async(&mut connection).await).await?;
+        Ok(set.is_some())
+    }
+
+    pub(in crate::store) async fn notice_sent(
+        &self,
+        key: &UpdateKey,
+        window_ms: u64,
+    ) -> Result<(), StoreError> {
+        let name = Keys(key).notice();
+        let set = async |mut connection: Connection| connection.pset_ex(&name, 1, window_ms.max(1)).await;
+        self.guard(&name, set).await
+    }
+
+    async fn written(&self, call: &Call<'_>) -> Result<(), StoreError> {
+        match self.call::<i64>(call).await? {
+            0 => Err(StoreError::Fenced),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The keys of most steps.
+fn own(key: &UpdateKey) -> [String; 2] {
+    [Keys(key).update(), Keys(key).session()]
+}
+
+/// With the keys of an album's other parts, which have the same tag.
+fn with_parts<const N: usize>(own: [String; N], key: &UpdateKey, album: &[u64]) -> Vec<String> {
+    own.into_iter().chain(album.iter().map(|part| Keys(&key.of_part(*part)).update())).collect()
+}
+
+/// As they are kept with an update: "7 8 9".
+fn numbers(album: &[u64]) -> String {
+    album.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn step<'a>(keys: &'a [String], worker: &str, step: &str) -> Call<'a> {
+    let mut call = STEP.over(keys);
+    call.arg(worker).arg(step);
+    call
+}
+
+/// What `begin.lua` returns: a word, then attempts, user_id, limited, plan, sent, dying, parked until, sticky and album.
+type BeginAnswer = (
+    String,
+    u32,
+    Option<String>,
+    bool,
+    Option<Vec<u8>>,
+    u32,
+    Option<Vec<u8>>,
+    u64,
+    Option<String>,
+    Option<String>,
+);
+
+fn begun(
+    (word, attempts, user_id, limited, plan, sent, dying, parked_until_ms, sticky, album): BeginAnswer,
+) -> Begun {
+    match word.as_str() {
+        "ended" => Begun::Ended,
+        "suspect" => Begun::Suspect(attempts),
+        _ => {
+            let (plan, dying) = (plan.map(Bytes::from), dying.map(Bytes::from));
+            let parts = album.iter().flat_map(|album| album.split(' '));
+            let album = parts.filter_map(|part| part.parse().ok()).collect();
+            Begun::Run(Run { attempts, user_id, sticky, limited, plan, sent, dying, parked_until_ms, album })
+        }
+    }
+}
