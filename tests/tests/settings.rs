@@ -147,3 +147,20 @@ async fn all_that_is_wrong_is_told_a_line_each() {
         assert!(lines.iter().any(|line| line.contains(name)), "{name}: {said}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_the_env_file_that_is_none_is_told_by_its_number_and_not_printed() {
+    // The first start makes the folder, and has nothing to start with.
+    let mut ingress = Process::of("tgw-ingress").start();
+    assert_eq!(ingress.wait_exit().await, 2);
+    let wrong = ["TELEGRAM_WEBHOOK_SECRET=hunter2 has spaces", "hunter2", "TELEGRAM_WEBHOOK_SECRET='hunter2"];
+    for line in wrong {
+        let lines = format!("# The webhook\nLOG_LEVEL=info\n\n{line}\nPARTITIONS=4\n");
+        std::fs::write(ingress.folder().join(".env"), lines).unwrap();
+        ingress.start_again();
+        assert_eq!(ingress.wait_exit().await, 2);
+        let told = ingress.stderr();
+        let last = told.lines().last().unwrap();
+        assert!(last.contains("line 4 is not") && !told.contains("hunter2"), "{line}: {told}");
+    }
+}

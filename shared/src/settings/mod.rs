@@ -190,12 +190,24 @@ fn read_env_file() -> Result<HashMap<String, String>, SettingError> {
     match dotenvy::from_filename_iter(".env") {
         Ok(lines) => lines.collect::<Result<_, _>>().map_err(|error| match error {
             // The parse error would print the line, and with it perhaps a secret.
-            dotenvy::Error::LineParse(..) => broken("lines of NAME=value: one of them is not".to_owned()),
+            dotenvy::Error::LineParse(line, _) => broken(format!(
+                "lines of NAME=value, with quotes around a value that has spaces: {} is not",
+                number_of(&line)
+            )),
             other => broken(format!("readable: {other}")),
         }),
         Err(error) if error.not_found() => Ok(HashMap::new()),
         Err(error) => Err(broken(format!("readable: {error}"))),
     }
+}
+
+/// Which line of `.env` that is: the whole of it or its value, or all from it on where a quote is not closed.
+fn number_of(piece: &str) -> String {
+    let text = std::fs::read_to_string(".env").unwrap_or_default();
+    let line = piece.lines().next().unwrap_or_default().trim();
+    let is = |it: &str| !line.is_empty() && it.trim_end().ends_with(line);
+    let number = text.lines().position(is).map(|before| before + 1);
+    number.map_or("one of them".to_owned(), |number| format!("line {number}"))
 }
 
 /// `command` with a flag for each setting that `taker` takes.
