@@ -38,7 +38,8 @@ pub fn command() -> Command {
 }
 
 pub async fn doctor(values: Values, flags: &ArgMatches, stop: CancellationToken) -> Result<Stopped, Failure> {
-    let examining = examine(&values);
+    // It is large: all that is asked at once lies in it.
+    let examining = Box::pin(examine(&values));
     let stopped = || Failure::Failed("stopped".to_owned());
     let findings = stop.run_until_cancelled(examining).await.ok_or_else(stopped)?;
     match Output::of(flags) {
