@@ -1,8 +1,6 @@
 //! What a lane carries: one delivery, ready to be handled, or the parts of an album that are handled as one. Says which
 //! parts belong together; decides nothing else.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use shared::queue::{Envelope, Receipt};
 use shared::store::UpdateKey;
@@ -14,11 +12,6 @@ use crate::lanes::LaneKey;
 
 /// An album has no more parts than that; what comes as one more is an album of its own.
 const MOST_PARTS: usize = 10;
-
-/// How long after one part the next is waited for. Telegram sends a chat's updates one by one, each as soon as the one
-/// before is answered (facts T1), so between two parts lies one request to the webhook: milliseconds, and at most
-/// `ACCEPT_DEADLINE`, half a second by default. Twice that.
-pub const NEXT_PART: Duration = Duration::from_secs(1);
 
 /// What a lane does one after the other.
 pub enum Job {
@@ -35,7 +28,8 @@ pub struct Group {
 
 /// One update, and the right to ack it.
 pub struct Part {
-    pub update: Update,
+    /// Boxed: it is large, and moved from lane to lane.
+    pub update: Box<Update>,
     pub receipt: Receipt,
 }
 

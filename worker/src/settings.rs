@@ -120,9 +120,11 @@ fn read_limits(values: &Values) -> Result<Limits, Problems> {
     let requests = problems.take(whole(values, "RATE_LIMIT_REQUESTS", 1..=1_000_000));
     let window = problems.take(seconds(values, "RATE_LIMIT_WINDOW", 0.001..=86_400.0));
     let session = problems.take(whole(values, "SESSION_TTL", 1..=31_536_000));
-    match (requests, window, session) {
-        (Some(requests), Some(window), Some(session)) => {
-            Ok(Limits { requests: requests as u32, window, session: Duration::from_secs(session) })
+    let next_part = problems.take(seconds(values, "ALBUM_WAIT", 0.0..=60.0));
+    match (requests, window, session, next_part) {
+        (Some(requests), Some(window), Some(session), Some(next_part)) => {
+            let (requests, session) = (requests as u32, Duration::from_secs(session));
+            Ok(Limits { requests, window, session, next_part })
         }
         _ => Err(problems),
     }

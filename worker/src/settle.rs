@@ -20,7 +20,7 @@ use crate::events;
 use crate::handle::outcome::{Death, Done, Outcome};
 use crate::handle::{Attempt, Handled, Handler, Spinner, request_id};
 use crate::incoming::Incoming;
-use crate::job::{Group, Hand, Job, NEXT_PART, Part, Update};
+use crate::job::{Group, Hand, Job, Part, Update};
 use crate::lanes::{LaneKey, Next, Signals, Work};
 use crate::messages::{Queued, is_message};
 use crate::routing::Routing;
@@ -51,7 +51,7 @@ impl Settler {
         let spinner = self.spinner(&envelope, &incoming, &key);
         let _age = self.ages.add(envelope.received_ms);
         let update = Update { envelope, incoming, key, returns, hand, came_back, spinner, _age };
-        (Some(update.lane()), Job::Updates(Group::of(Part { update, receipt })))
+        (Some(update.lane()), Job::Updates(Group::of(Part { update: Box::new(update), receipt })))
     }
 
     /// A replay answers no callback by itself (contract 8).
@@ -233,11 +233,12 @@ impl Work for Settler {
 
     fn gathers(&self, job: &Job) -> Option<Duration> {
         let Job::Updates(group) = job else { return None };
-        let Update { incoming, key, .. } = &group.head.update;
+        let Update { incoming, key, .. } = &*group.head.update;
         let asks = || self.handler.asks_for_album(&self.handler.routing.borrow().clone(), incoming, key);
         // What panics here panics again where it is counted (invariant I7).
         let asks = || catch_unwind(AssertUnwindSafe(asks)).unwrap_or(false);
-        (incoming.album_part().is_some() && !group.is_full() && asks()).then_some(NEXT_PART)
+        let gathers = incoming.album_part().is_some() && !group.is_full() && asks();
+        gathers.then_some(self.handler.limits.next_part)
     }
 
     fn join(&self, head: &mut Job, next: Job) -> Result<(), Job> {

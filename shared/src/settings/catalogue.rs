@@ -68,6 +68,7 @@ pub const ALL: &[Setting] = &[
     ),
     plain("CHAT_RATE", "1", Worker, "Messages a second that a private chat gets in the long run (facts T14)"),
     plain("CHAT_BURST", "3", Worker, "Messages that a private chat gets at once after a pause"),
+    plain("ALBUM_WAIT", "1", Worker, "Seconds for which the next part of an album is waited for"),
     optional(
         "BOT_ID",
         Both,

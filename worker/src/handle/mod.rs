@@ -46,12 +46,16 @@ use plan::Plan;
 pub use request::{request_id, request_uuid};
 pub use spinner::Spinner;
 
-/// What the rate limit and the sessions are set to.
+/// What the rate limit, the sessions and the albums are set to.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub requests: u32,
     pub window: Duration,
     pub session: Duration,
+    /// How long after one part of an album the next is waited for (`ALBUM_WAIT`). Telegram sends a chat's updates one by one,
+    /// each as soon as the one before is answered (facts T1), so between two parts lies one request to the webhook:
+    /// milliseconds, and at most `ACCEPT_DEADLINE`, half a second. By default it is twice that.
+    pub next_part: Duration,
 }
 
 /// All that handling leans on; one per worker.
