@@ -1,6 +1,6 @@
 //! The dead letters on RabbitMQ.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,9 @@ const ROUND: Duration = Duration::from_secs(600);
 /// How long the broker may take to let us publish.
 const CONNECT: Duration = Duration::from_secs(10);
 
+/// How often what was given back is looked through for what had been removed.
+const TRIES: usize = 5;
+
 /// Letters that are published before the first one's confirm is waited for.
 const IN_FLIGHT: usize = 512;
 
@@ -34,6 +37,8 @@ pub struct Rabbit {
     settings: rabbitmq::Settings,
     spill: Spill,
     taken: Instant,
+    /// What was removed: the broker may give it back all the same.
+    removed: HashSet<String>,
     /// What a replay needs beside the letters.
     replay: Option<Replay>,
     purpose: Purpose,
@@ -80,7 +85,8 @@ impl Rabbit {
         let (board, spill) = (Board::new(purpose), Spill::new()?);
         let serving = Some(Serving::begin(settings.clone(), board.clone(), desk));
         let (dead, taken) = (Some(dead), Instant::now());
-        Ok(Self { dead, settings, spill, taken, replay: None, purpose, board, serving })
+        let removed = HashSet::new();
+        Ok(Self { dead, settings, spill, taken, removed, replay: None, purpose, board, serving })
     }
 
     fn dead(&mut self) -> Result<&mut DeadLetters, Failure> {
@@ -136,7 +142,7 @@ impl Rabbit {
     /// Gives back what is left, and takes it anew.
     pub async fn read_again(&mut self, keep: impl Fn(&Entry) -> bool) -> Result<Vec<Arc<Entry>>, Failure> {
         self.board.hide();
-        self.dead()?.put_back().await.map_err(failed)?;
+        self.put_back().await?;
         self.spill.clear()?;
         self.taken = Instant::now();
         self.read(keep).await
@@ -232,6 +238,7 @@ impl Rabbit {
             })
             .collect();
         self.dead()?.remove(&places).await.map_err(failed)?;
+        self.removed.insert(entry.id.clone());
         entry.goes();
         Ok(())
     }
@@ -241,15 +248,34 @@ impl Rabbit {
         self.publisher(Readiness::default()).await
     }
 
+    /// What the broker gives back although it was removed is removed again.
+    async fn put_back(&mut self) -> Result<(), Failure> {
+        let Self { dead: Some(dead), removed, .. } = self else { return Ok(()) };
+        for _ in 0..TRIES {
+            if dead.put_back().await.map_err(failed)? == 0 || removed.is_empty() {
+                return Ok(());
+            }
+            let mut again = Vec::new();
+            let look = |place, id: String, _| again.extend(removed.contains(&id).then_some(place));
+            dead.read(look).await.map_err(failed)?;
+            if again.is_empty() {
+                break;
+            }
+            dead.remove(&again).await.map_err(failed)?;
+        }
+        dead.put_back().await.map(drop).map_err(failed)
+    }
+
     /// Gives all back that was not removed. The bytes that were kept can still be read.
     pub async fn give_back(&mut self) -> Result<(), Failure> {
         self.board.hide();
-        let Some(dead) = self.dead.take() else { return Ok(()) };
-        let returned = dead.close().await;
+        let returned = self.put_back().await;
+        let Some(dead) = self.dead.take() else { return returned };
+        let closed = dead.close().await.map_err(failed);
         // Behind the lock: who asks meanwhile is told that it won't be long.
         if let Some(serving) = self.serving.take() {
             serving.end().await;
         }
-        returned.map_err(failed)
+        returned.and(closed)
     }
 }

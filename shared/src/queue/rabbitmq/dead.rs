@@ -180,10 +180,11 @@ impl DeadLetters {
     }
 
     /// Gives back what is not removed, when all of it lies in the queue again: whoever looks next shall not find less
-    /// than there is. The lock stays.
-    pub async fn put_back(&mut self) -> Result<(), DeadError> {
+    /// than there is. The lock stays. Tells how many more there are then: new ones, or some whose ack the broker had heard
+    /// and not carried out when the channel was closed (a busy quorum queue lets a channel's acks wait).
+    pub async fn put_back(&mut self) -> Result<u64, DeadError> {
         for channel in self.channels.drain(..) {
-            // The answer to this comes behind the acks: they have been heard.
+            // The answer to this comes behind the acks: they have been heard, which is not yet carried out.
             within(async { Ok(channel.close(200, "looked".into()).await?) }).await?;
         }
         self.deliveries.clear();
@@ -192,12 +193,12 @@ impl DeadLetters {
             loop {
                 let state = within(ask(&self.asking, &self.settings)).await?;
                 if state.consumers == 0 && u64::from(state.ready) >= left {
-                    return Ok(());
+                    return Ok(u64::from(state.ready) - left);
                 }
                 tokio::time::sleep(LOOK).await;
             }
         };
-        tokio::time::timeout(RETURN, returned).await.unwrap_or(Ok(()))
+        tokio::time::timeout(RETURN, returned).await.unwrap_or(Ok(0))
     }
 
     /// [`Self::put_back`], and gives the lock back.
@@ -205,7 +206,7 @@ impl DeadLetters {
         let returned = self.put_back().await;
         within(async { Ok(self.lock.give_back().await?) }).await?;
         within(async { Ok(self.connection.close(200, "done".into()).await?) }).await?;
-        returned
+        returned.map(drop)
     }
 }
 
