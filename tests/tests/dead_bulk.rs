@@ -55,7 +55,7 @@ fn archive(world: &World, count: usize) -> String {
         bare.to_string().replace(r#""text":"""#, &format!(r#""text":"{text}""#))
     };
     let line = |n: usize| {
-        json!({"id": "", "reason": if n % 2 == 0 { "expired" } else { "service" }, "error": "late", "update_id": n,
+        json!({"id": "", "reason": if n.is_multiple_of(2) { "expired" } else { "service" }, "error": "late", "update_id": n,
             "bot": world.bot_id, "kind": "message", "lane": n, "chat_id": n, "user_id": n, "attempts": 1,
             "received_ms": 1, "first_failed_ms": 1, "last_failed_ms": 1, "replays": 0,
             "update_base64": base64(update(n).as_bytes())})
