@@ -15,7 +15,7 @@ const MOST_PARTS: usize = 10;
 
 /// What a lane does one after the other.
 pub enum Job {
-    Updates(Group),
+    Updates(Box<Group>),
     /// The bytes of something in our queue that is no update.
     NoUpdate(Bytes, Receipt),
 }
@@ -28,8 +28,7 @@ pub struct Group {
 
 /// One update, and the right to ack it.
 pub struct Part {
-    /// Boxed: it is large, and moved from lane to lane.
-    pub update: Box<Update>,
+    pub update: Update,
     pub receipt: Receipt,
 }
 
@@ -87,16 +86,16 @@ impl Group {
 
     /// Takes a part of the same album in, or gives back what is none. One that is there already came again, because its
     /// claim was renewed meanwhile: from then on only the new receipt is good for anything.
-    pub fn join(&mut self, part: Part) -> Result<(), Part> {
+    pub fn join(&mut self, part: Part) -> Option<Part> {
         if !is_of_one_album(&self.head.update, &part.update) {
-            return Err(part);
+            return Some(part);
         }
         let mut known = std::iter::once(&mut self.head).chain(&mut self.others);
         match known.find(|known| known.update.id() == part.update.id()) {
             Some(known) => known.receipt = part.receipt,
             None => self.others.push(part),
         }
-        Ok(())
+        None
     }
 }
 

@@ -63,7 +63,7 @@ pub trait Work: Send + Sync + 'static {
     fn gathers(&self, job: &Self::Job) -> Option<Duration>;
 
     /// Takes the next job of the lane into the one at its head, or gives it back: it is to be done by itself.
-    fn join(&self, head: &mut Self::Job, next: Self::Job) -> Result<(), Self::Job>;
+    fn join(&self, head: &mut Self::Job, next: Self::Job) -> Option<Self::Job>;
 
     /// Does one. What comes back beside is what was gathered and not done: it is the lane's next job.
     fn work(
@@ -197,12 +197,12 @@ impl<W: Work> Inner<W> {
                 let mut hand = self.hand();
                 match hand.pop(key) {
                     Some((since, next)) => match self.work.join(&mut head, next) {
-                        Ok(()) => {
+                        None => {
                             (last, waits_since) = (since, since.at);
                             hand.count_one_more(number, since.at);
                             continue;
                         }
-                        Err(next) => {
+                        Some(next) => {
                             hand.put_first(key, since, next);
                             break;
                         }

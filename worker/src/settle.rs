@@ -51,7 +51,7 @@ impl Settler {
         let spinner = self.spinner(&envelope, &incoming, &key);
         let _age = self.ages.add(envelope.received_ms);
         let update = Update { envelope, incoming, key, returns, hand, came_back, spinner, _age };
-        (Some(update.lane()), Job::Updates(Group::of(Part { update: Box::new(update), receipt })))
+        (Some(update.lane()), Job::Updates(Box::new(Group::of(Part { update, receipt }))))
     }
 
     /// A replay answers no callback by itself (contract 8).
@@ -233,7 +233,7 @@ impl Work for Settler {
 
     fn gathers(&self, job: &Job) -> Option<Duration> {
         let Job::Updates(group) = job else { return None };
-        let Update { incoming, key, .. } = &*group.head.update;
+        let Update { incoming, key, .. } = &group.head.update;
         let asks = || self.handler.asks_for_album(&self.handler.routing.borrow().clone(), incoming, key);
         // What panics here panics again where it is counted (invariant I7).
         let asks = || catch_unwind(AssertUnwindSafe(asks)).unwrap_or(false);
@@ -241,20 +241,21 @@ impl Work for Settler {
         gathers.then_some(self.handler.limits.next_part)
     }
 
-    fn join(&self, head: &mut Job, next: Job) -> Result<(), Job> {
+    fn join(&self, head: &mut Job, next: Job) -> Option<Job> {
         match (head, next) {
-            (Job::Updates(group), Job::Updates(Group { head: part, others })) if others.is_empty() => {
-                group.join(part).map_err(|part| Job::Updates(Group::of(part)))
+            (Job::Updates(group), Job::Updates(next)) if next.others.is_empty() => {
+                let apart = group.join(next.head)?;
+                Some(Job::Updates(Box::new(Group::of(apart))))
             }
-            (_, next) => Err(next),
+            (_, next) => Some(next),
         }
     }
 
     async fn work(&self, job: Job, signals: Signals) -> (Next, Option<Job>) {
         match job {
             Job::Updates(group) => {
-                let (next, left) = self.settle(group, &signals).await;
-                (next, left.map(Job::Updates))
+                let (next, left) = self.settle(*group, &signals).await;
+                (next, left.map(|left| Job::Updates(Box::new(left))))
             }
             Job::NoUpdate(body, receipt) => {
                 let error = "a message in the queue is no update".to_owned();

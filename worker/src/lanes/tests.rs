@@ -32,14 +32,14 @@ impl Work for Diary {
         (job.set.is_some() && job.with.len() + 1 < WHOLE_SET).then_some(PATIENCE)
     }
 
-    fn join(&self, head: &mut Job, next: Job) -> Result<(), Job> {
+    fn join(&self, head: &mut Job, next: Job) -> Option<Job> {
         if head.set != next.set {
-            return Err(next);
+            return Some(next);
         }
         if head.name != next.name && !head.with.contains(&next.name) {
             head.with.push(next.name);
         }
-        Ok(())
+        None
     }
 
     async fn broken_off(&self, name: u32) {
