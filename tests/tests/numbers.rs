@@ -1,8 +1,11 @@
 //! What the metrics of a working deployment say is so: lag, leases, dead letters that wait, what Telegram says of the webhook.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use harness::{Answer, LONG, Process, Update, World, WorldBuilder, now, over_both_worlds, wait_for};
+use std::time::Duration;
+
+use harness::{Answer, LONG, Process, Update, World, WorldBuilder, now, over_both_worlds, pause, wait_for};
 use serde_json::json;
+use tokio::time::Instant;
 
 over_both_worlds!(
     lag_counts_from_the_messages_date,
@@ -12,13 +15,16 @@ over_both_worlds!(
 
 /// Until a process tells this.
 async fn wait_told(process: &Process, name: &str, labels: &[(&str, &str)], value: f64) {
-    let what = format!("{name} {labels:?} is {value}");
-    wait_for(&what, LONG, || async {
+    let end = Instant::now() + LONG;
+    loop {
         let metrics = process.metrics().await;
-        let told = metrics.count(name, labels) > 0 && (metrics.sum(name, labels) - value).abs() < 0.5;
-        told.then_some(())
-    })
-    .await;
+        if metrics.count(name, labels) > 0 && (metrics.sum(name, labels) - value).abs() < 0.5 {
+            return;
+        }
+        let told: Vec<&str> = metrics.0.lines().filter(|line| line.starts_with("tgw_")).collect();
+        assert!(Instant::now() < end, "{name} {labels:?} is not {value}: {}", told.join("\n"));
+        pause(Duration::from_millis(20)).await;
+    }
 }
 
 async fn lag_counts_from_the_messages_date(world: WorldBuilder) {
