@@ -9,6 +9,8 @@
 
 #[path = "doors/backend.rs"]
 mod backend;
+#[path = "doors/confirms.rs"]
+mod confirms;
 #[path = "doors/embedded.rs"]
 mod embedded;
 #[path = "doors/handover.rs"]
