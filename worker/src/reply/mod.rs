@@ -26,6 +26,8 @@ pub use calls::calls;
 #[cfg(any(test, fuzzing))]
 pub use message::Message;
 pub use message::printable;
+#[cfg(any(test, fuzzing))]
+pub use split::seen;
 pub use texts::{answer_callback, apology, notice};
 
 /// One request to the Bot API. Stored as it is (`plan`), so its two fields are a wire format.

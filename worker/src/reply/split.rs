@@ -71,6 +71,22 @@ fn first_piece(rest: &str, limit: usize, markup: Markup, mut open: Open) -> (Opt
     (piece, after, open)
 }
 
+/// What a reader sees of a text, in their order: no markup, no spaces, and none of the signs that may be markup in one place
+/// and text in another. None where there is no markup in it, and so all is seen.
+#[cfg(any(test, fuzzing))]
+pub fn seen(text: &str, parse_mode: Option<&str>) -> Option<String> {
+    let markup = Markup::of(parse_mode);
+    let mut scan = Scan::new(text, markup, Open::default());
+    let mut seen = String::new();
+    let mut from = 0;
+    while let Some(step) = scan.step() {
+        let piece = text.get(from..scan.at).filter(|_| step == Step::Text).unwrap_or_default();
+        seen.extend(piece.chars().filter(|char| char.is_alphanumeric()));
+        from = scan.at;
+    }
+    (markup != Markup::Plain).then_some(seen)
+}
+
 /// Whether a text has at most so many code points.
 fn fits(text: &str, limit: usize) -> bool {
     text.len() <= limit || text.chars().nth(limit).is_none()
