@@ -173,7 +173,8 @@ async fn every_queue_is_on_every_node_and_a_killed_one_is_not_missed() {
     let _turn = turn().await;
     let mut field = Field::prepare((ms(500), ms(5000))).await;
     let queues = field.cluster.queues(2);
-    assert_eq!(queues.len(), PARTITIONS + 1, "{queues:?}");
+    // Those of the partitions, of notifications, of broadcasts, and the dead letters'.
+    assert_eq!(queues.len(), PARTITIONS + 3, "{queues:?}");
     assert!(queues.iter().all(|queue| queue.members == 3), "{queues:?}");
     let load = field.talk().await;
 

@@ -19,6 +19,10 @@ use hand::{Arrival, Hand, Supply};
 /// Where nothing is handed out a job waits so many times as long for another that belongs to it, and no longer.
 const MOST_WAITS: u32 = 10;
 
+/// What could not be handed out was there already and comes at once: it is waited for by this part of the whole wait. Were it
+/// the whole, jobs that fill a hand together and wait would end one by one, a wait apart.
+const PART_OF_WAIT: u32 = 4;
+
 /// What keeps jobs in order. Queries have lanes of their own, so that a checkout's ten seconds are not
 /// spent behind a chat (facts T18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -190,7 +194,7 @@ impl<W: Work> Inner<W> {
     /// Takes into the lane's head what comes behind it and belongs to it, until something else stands there or nothing
     /// has come for as long as the head waits, or longer where nothing can come. Costs no permit.
     async fn gather(&self, key: LaneKey, number: u64, since: Arrival, mut head: W::Job) -> W::Job {
-        let (mut last, mut waits_since) = (since, since.at);
+        let (mut last, mut kept_out) = (since, since.at);
         let arrived = Arc::new(Notify::new());
         while let Some(wait) = self.work.gathers(&head) {
             {
@@ -198,7 +202,7 @@ impl<W: Work> Inner<W> {
                 match hand.pop(key) {
                     Some((since, next)) => match self.work.join(&mut head, next) {
                         None => {
-                            (last, waits_since) = (since, since.at);
+                            (last, kept_out) = (since, since.at);
                             hand.count_one_more(number, since.at);
                             continue;
                         }
@@ -210,14 +214,15 @@ impl<W: Work> Inner<W> {
                     None => hand.gathering.insert(key, arrived.clone()),
                 };
             }
+            let due = (last.at + wait).max(kept_out + wait / PART_OF_WAIT);
             tokio::select! {
                 biased;
                 () = self.signals.halt.cancelled() => break,
                 () = arrived.notified() => {}
-                () = sleep_until(waits_since + wait) => {
+                () = sleep_until(due) => {
                     match self.hand().kept_out_until(last) {
-                        Some(until) if until > waits_since && until < last.at + wait * MOST_WAITS => {
-                            waits_since = until;
+                        Some(until) if until + wait / PART_OF_WAIT > due && until < last.at + wait * MOST_WAITS => {
+                            kept_out = until;
                         }
                         _ => break,
                     }

@@ -112,10 +112,11 @@ impl Keeper {
                 delivery = claim.updates.deliveries.recv() => self.push(lanes, delivery?, hand),
                 _ = look.tick(), if claim.has_to_be_renewed() => {
                     let wanted = self.prefetch();
-                    // Where fewer may be in hand, no more are taken until fewer are: then they all come again.
+                    // Where fewer may be in hand, no more are taken until fewer are: then they all come again. Fewer than
+                    // a full prefetch: one of nothing but returned updates would be widened, and narrowed, for ever.
                     if prefetch / 2 >= wanted && !paused {
                         claim.pause().await;
-                        lanes.paused_until(wanted);
+                        lanes.paused_until(wanted.saturating_sub(1));
                         paused = true;
                     } else if is_due(lanes, prefetch, wanted, paused) {
                         return Some(wanted);
@@ -143,7 +144,7 @@ async fn tell_updates(consumer: &Consumer, partition: u16, lanes: &Settling, age
 /// Whether a claim with that prefetch is to be renewed with what is wanted now.
 fn is_due(lanes: &Settling, prefetch: u16, wanted: u16, paused: bool) -> bool {
     if paused {
-        return lanes.in_hand() <= usize::from(wanted);
+        return lanes.in_hand() < usize::from(wanted);
     }
     let for_long = lanes.oldest().is_some_and(|since| since + LONGEST < Instant::now());
     for_long || prefetch <= wanted / 2

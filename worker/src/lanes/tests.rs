@@ -308,12 +308,13 @@ async fn while_nothing_is_handed_out_for_a_renewal_no_waiting_ends() {
 async fn a_full_hand_is_waited_for_no_longer_than_it_makes_a_difference() {
     let (diary, lanes) = lanes(10);
     lanes.has_room_for(2);
-    // Neither has anything else to wait for; the second then waits for the first to end, and a moment more.
+    // Neither has anything else to wait for; the second then waits for the first to end, and a moment more: what was
+    // kept out is there already.
     lanes.push(CHAT, one(1, Some(1), 10));
     lanes.push(Some(LaneKey::Chat(2)), one(2, Some(2), 10));
     tokio::time::sleep(PATIENCE + Duration::from_millis(1)).await;
     assert_eq!(done(&diary), [("begin", 1)]);
-    tokio::time::sleep(PATIENCE + Duration::from_millis(10)).await;
+    tokio::time::sleep(PATIENCE / PART_OF_WAIT + Duration::from_millis(20)).await;
     assert_eq!(done(&diary), [("begin", 1), ("begin", 2)]);
     lanes.idle().await;
     // A hand full of others has come since, and the rest has not.
