@@ -13,7 +13,7 @@ mod tests;
 use std::borrow::Cow;
 
 pub(super) use self::markup::Markup;
-use self::markup::{Open, Scan, Step, join};
+use self::markup::{BETWEEN, Open, Scan, Step, join};
 
 /// How many code points a message's text may have, and a caption. Telegram counts without the markup, we with it.
 pub(super) const TEXT_LIMIT: usize = 4096;
@@ -43,8 +43,10 @@ fn first_piece(rest: &str, limit: usize, markup: Markup, mut open: Open) -> (Opt
         // More markup than text: it is left to whoever sends it to see what Telegram says.
         (opening, open) = (String::new(), Open::default());
     }
-    let room = limit - opening.chars().count();
-    let end = if fits(rest, room) { rest.len() } else { seam(rest, &cuts(rest, room, markup, &open), room) };
+    // What is put between two marks is counted too.
+    let room = limit - opening.chars().count() - if opening.is_empty() { 0 } else { BETWEEN.len() };
+    let cuts = if fits(rest, room) { None } else { Some(cuts(rest, room, markup, &open)) };
+    let end = cuts.as_ref().map_or(rest.len(), |cuts| seam(rest, cuts, room));
     let (piece, after) = rest.split_at(end);
     let mut scan = Scan::new(rest, markup, open);
     let mut is_seen = false;
@@ -53,7 +55,9 @@ fn first_piece(rest: &str, limit: usize, markup: Markup, mut open: Open) -> (Opt
         let Some(step) = scan.step() else { break };
         is_seen |= step == Step::Text && !rest[from..scan.at].trim().is_empty();
     }
-    let mut open = scan.open;
+    // Where nothing but a cut through the middle is short enough, closing would be too long: more markup than text again.
+    let is_forced = cuts.is_some_and(|cuts| cuts.is_empty());
+    let mut open = if is_forced { Open::default() } else { scan.open };
     let piece = is_seen.then(|| {
         let piece =
             if opening.is_empty() { piece.trim_end().to_owned() } else { join(opening, piece.trim_end()) };

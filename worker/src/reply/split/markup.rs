@@ -47,7 +47,7 @@ const LONGEST_TAG: usize = 4096;
 const LONGEST_ENTITY: usize = 12;
 
 /// Between an underscore and two, which would be read as two and one: an empty bold, as the Bot API's manual has it.
-const BETWEEN: &str = "**";
+pub(super) const BETWEEN: &str = "**";
 
 impl Open {
     /// What opens it all again.
