@@ -134,6 +134,18 @@ async fn a_tool_that_answers_nothing_keeps_the_letters_to_itself() {
     assert_eq!(serde_json::from_str::<Vec<Value>>(&waiting.stdout()).unwrap().len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_waits_for_its_turn_ends_cleanly_too() {
+    let (world, _) = with_letters(World::distributed(), 1).await;
+    let mut watch = world.command(&["dead", "list", "--json", "--watch", "2", "--wait"]).start();
+    wait_until("the watch shows the letters", LONG, || watch.stdout().lines().count() == 1).await;
+    // It gave them back before it printed, and asks again in two seconds.
+    let _lock = Rabbit::shared().await.lock(&format!("{}.dead.lock", world.prefix)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    watch.interrupt();
+    assert_eq!(watch.wait_exit().await, 0, "{}", watch.stderr());
+}
+
 /// With no process running the file is the tool's; others look by its window.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_of_a_file_that_nobody_has_open_can_be_looked_at() {

@@ -119,7 +119,12 @@ impl Call<'_> {
         let output = Output::of(self.flags);
         let watch = self.flags.get_one::<u64>("watch").copied().map(Duration::from_secs);
         loop {
-            let (mut source, entries) = self.looked_at(|_| false).await?;
+            let looked = self.looked_at(|_| false).await;
+            if looked.is_err() && watch.is_some() && self.stop.is_cancelled() {
+                // Told to end while it waited for its turn: as good as in the pause.
+                return Ok(Stopped::Clean);
+            }
+            let (mut source, entries) = looked?;
             source.give_back().await?;
             let entries = filter.choose(entries);
             if watch.is_some() && output == Output::Words && std::io::stdout().is_terminal() {

@@ -4,9 +4,11 @@
 //! everything is taken on channels of a known capacity (facts R8a) and given back by closing these. A lock keeps a
 //! second tool from finding the queue empty meanwhile: an exclusive queue, which the broker frees if we die.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::SelectAll;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
@@ -20,6 +22,9 @@ use crate::queue::{ClaimError, Letter};
 
 /// Letters that one channel has in hand: some thousand below the least at which a broker was seen to stop (facts R8a).
 const CHANNEL: u16 = 20_000;
+
+/// Acks that may wait to be written: one for each of the letters that a replay has on its way, or twice that.
+const ACKS: usize = 1024;
 
 /// The broker's answer to anything but the letters themselves. A quorum queue that elects a leader takes seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -74,6 +79,8 @@ pub struct DeadLetters {
     settings: Settings,
     channels: Vec<Channel>,
     deliveries: Deliveries,
+    /// Begun, oldest first. lapin writes them in this order.
+    acks: VecDeque<BoxFuture<'static, Result<(), lapin::Error>>>,
     /// Asked how the queue is. No deliveries come on it.
     asking: Channel,
     taken: u64,
@@ -99,8 +106,8 @@ impl DeadLetters {
                 other => DeadError::Away(other.to_string()),
             })?;
             let settings = settings.clone();
-            let (channels, deliveries) = (Vec::new(), SelectAll::new());
-            Ok(Self { connection, lock, settings, channels, deliveries, asking, taken: 0, removed: 0 })
+            let (channels, deliveries, acks) = (Vec::new(), SelectAll::new(), VecDeque::new());
+            Ok(Self { connection, lock, settings, channels, deliveries, acks, asking, taken: 0, removed: 0 })
         })
         .await
     }
@@ -169,20 +176,40 @@ impl DeadLetters {
         .await
     }
 
-    /// Takes these out of the queue for ever. What the broker did not hear of comes back.
+    /// Takes these out of the queue for ever. What the broker did not hear of comes back. Does not wait until their acks
+    /// are written, which costs a round trip to lapin's thread each; an error may be of one before.
     pub async fn remove(&mut self, places: &[Place]) -> Result<(), DeadError> {
         for place in places {
-            let Some(channel) = self.channels.get(place.channel) else { continue };
-            channel.basic_ack(place.tag, BasicAckOptions::default()).await?;
+            let Some(channel) = self.channels.get(place.channel).cloned() else { continue };
+            let tag = place.tag;
+            let mut ack = async move { channel.basic_ack(tag, BasicAckOptions::default()).await }.boxed();
+            // The first poll puts it where lapin writes from (4.12.3, read in its source).
+            match (&mut ack).now_or_never() {
+                Some(written) => written?,
+                None => self.acks.push_back(ack),
+            }
             self.removed += 1;
+            while self.acks.len() > ACKS {
+                self.oldest_ack().await?;
+            }
         }
         Ok(())
+    }
+
+    async fn oldest_ack(&mut self) -> Result<(), DeadError> {
+        match self.acks.pop_front() {
+            Some(ack) => within(async { Ok(ack.await?) }).await,
+            None => Ok(()),
+        }
     }
 
     /// Gives back what is not removed, when all of it lies in the queue again: whoever looks next shall not find less
     /// than there is. The lock stays. Tells how many more there are then: new ones, or some whose ack the broker had heard
     /// and not carried out when the channel was closed (a busy quorum queue lets a channel's acks wait).
     pub async fn put_back(&mut self) -> Result<u64, DeadError> {
+        while !self.acks.is_empty() {
+            self.oldest_ack().await?;
+        }
         for channel in self.channels.drain(..) {
             // The answer to this comes behind the acks: they have been heard, which is not yet carried out.
             within(async { Ok(channel.close(200, "looked".into()).await?) }).await?;
