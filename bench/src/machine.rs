@@ -66,7 +66,8 @@ pub fn cpu_of(words: &str) -> f64 {
     ticks.sum::<f64>() / 100.0
 }
 
-/// Starts it, and waits until `/ready` says 200; how long that took, in ms.
+/// Starts it, and waits until `/ready` says 200 and that all it leans on is there, for an ingress with a spool is ready
+/// without a broker; how long that took, in ms.
 pub async fn start(builder: ProcessBuilder) -> (Process, f64) {
     let begun = Instant::now();
     let mut process = builder.start();
@@ -82,7 +83,9 @@ pub async fn start(builder: ProcessBuilder) -> (Process, f64) {
         assert!(begun.elapsed() < Duration::from_secs(30), "not ready:\n{}", process.stdout());
         if let Ok(mut wire) = Wire::connect(&address).await
             && wire.send(request.as_bytes()).await.is_ok()
-            && wire.receive().await.is_ok_and(|answer| answer.status() == Some(200))
+            && wire.receive().await.is_ok_and(|answer| {
+                answer.status() == Some(200) && find(answer.body, br#""state":"away""#).is_none()
+            })
         {
             return (process, begun.elapsed().as_secs_f64() * 1000.0);
         }

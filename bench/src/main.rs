@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod actix;
+mod bare;
 mod broker;
 mod figures;
 mod goals;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         .subcommand(options::command())
         .subcommand(table::command())
         .subcommand(actix::command())
+        .subcommand(bare::command())
         .subcommand_required(true);
     match command.get_matches().subcommand() {
         Some(("measure", flags)) => {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
             write(&results.expect("a file at least"), "", &svg);
         }
         Some(("actix", flags)) => actix::serve(flags).expect("it serves"),
+        Some(("bare-worker", flags)) => bare::serve(flags),
         _ => return ExitCode::from(2),
     }
     ExitCode::SUCCESS

@@ -50,6 +50,19 @@ pub fn worker(world: &World, prefix: &str, partitions: u16) -> ProcessBuilder {
     over_rabbit(Process::of("tgw-worker"), world, prefix, partitions)
 }
 
+/// A bare worker on the same queues.
+pub fn bare_worker(world: &World, prefix: &str, partitions: u16) -> ProcessBuilder {
+    let own = std::env::current_exe().expect("it runs");
+    Process::of(own.to_str().expect("a path of letters"))
+        .arg("bare-worker")
+        .env("AMQP_URL", world.rabbit.url())
+        .env("AMQP_PREFIX", prefix)
+        .env("PARTITIONS", partitions)
+        .env("REDIS_URL", world.redis.url())
+        .env("SERVICE_URL", world.sink.service())
+        .env("SEND_URL", format!("{}/bot{TOKEN}/sendMessage", world.sink.telegram()))
+}
+
 /// `tgw run` on its embedded queue and store.
 pub fn embedded(world: &World) -> ProcessBuilder {
     common(Process::of("tgw").arg("run"), world, TOKEN)

@@ -5,10 +5,11 @@
 use std::time::{Duration, Instant};
 
 use crate::figures::Results;
-use crate::goals::{EMBEDDED, OURS};
+use crate::goals::{BARE, EMBEDDED, OURS};
 use crate::load::Target;
 use crate::machine::start;
-use crate::ours::{Parts, embedded};
+use crate::message::Wire;
+use crate::ours::{Parts, bare_worker, embedded};
 use crate::peers::Peer;
 use crate::rows::{PREFIX, World};
 use crate::updates::Updates;
@@ -23,6 +24,7 @@ const PEERS_PATIENCE: Duration = Duration::from_secs(15);
 
 pub async fn measure(world: &World, results: &mut Results) {
     ours(world, results).await;
+    bare(world, results).await;
     let peers = [(Peer::Teloxide, 6000), (Peer::Grammy, 3000), (Peer::Aiogram, 1500), (Peer::FastApi, 1000)];
     for (peer, count) in peers {
         if let Some((_process, target)) = peer.start(world).await {
@@ -63,6 +65,18 @@ async fn ours(world: &World, results: &mut Results) {
     results.add("CPU s per 1,000: worker", OURS, per_thousand(after.1 - before.1, count));
     results.add("memory, MB: ingress, most", OURS, megabytes(parts.ingress.most_memory()));
     results.add("memory, MB: worker, most", OURS, megabytes(worker.most_memory()));
+}
+
+/// The same with a worker that does no more than it must: what is left to gain.
+async fn bare(world: &World, results: &mut Results) {
+    let parts = Parts::ingress_alone(world, PREFIX, world.options.partitions).await;
+    parts.queues.purge().await;
+    let worker = bare_worker(world, PREFIX, world.options.partitions).start();
+    let consumes = || async { Wire::connect(&worker.address()).await.ok() };
+    harness::wait_for("the bare worker consumes", harness::LONG, consumes).await;
+    let (count, before) = (world.options.sized(18_000), worker.cpu_seconds());
+    results.add(ROW, BARE, sends(world, &parts.target(), count, CHATS).await);
+    results.add("CPU s per 1,000: worker", BARE, per_thousand(worker.cpu_seconds() - before, count));
 }
 
 /// Messages a second, from the first update to the last message; each update got its message, and none two. A tenth

@@ -15,6 +15,9 @@ pub(super) struct Hand<J> {
     /// Lanes whose head waits for what belongs to it.
     pub gathering: HashMap<LaneKey, Arc<Notify>>,
     started: HashMap<u64, Started>,
+    /// How many jobs are in `waiting`, and in `started`: looked at as each one ends.
+    waiting_jobs: usize,
+    started_jobs: usize,
     /// The number of the next to be started.
     next: u64,
     /// How many have arrived.
@@ -57,6 +60,8 @@ impl<J> Default for Hand<J> {
             waiting: HashMap::new(),
             gathering: HashMap::new(),
             started: HashMap::new(),
+            waiting_jobs: 0,
+            started_jobs: 0,
             next: 0,
             arrived: 0,
             busy: 0,
@@ -74,7 +79,10 @@ impl<J> Hand<J> {
         let arrival = Arrival { at: Instant::now(), number: self.arrived };
         let Some(key) = key else { return (arrival, Some(job)) };
         match self.waiting.entry(key) {
-            Entry::Occupied(mut lane) => lane.get_mut().push_back((arrival, job)),
+            Entry::Occupied(mut lane) => {
+                lane.get_mut().push_back((arrival, job));
+                self.waiting_jobs += 1;
+            }
             Entry::Vacant(lane) => {
                 lane.insert(VecDeque::new());
                 return (arrival, Some(job));
@@ -87,8 +95,7 @@ impl<J> Hand<J> {
     }
 
     pub fn count(&self) -> usize {
-        let started: usize = self.started.values().map(|started| started.jobs).sum();
-        started + self.waiting.values().map(VecDeque::len).sum::<usize>()
+        self.started_jobs + self.waiting_jobs
     }
 
     pub fn oldest(&self) -> Option<Instant> {
@@ -97,7 +104,7 @@ impl<J> Hand<J> {
     }
 
     pub fn start(&mut self, since: Instant) -> u64 {
-        self.next += 1;
+        (self.next, self.started_jobs) = (self.next + 1, self.started_jobs + 1);
         self.started.insert(self.next, Started { since, jobs: 1 });
         self.next
     }
@@ -105,6 +112,7 @@ impl<J> Hand<J> {
     /// After a renewal it is not there: then those that come again are what is in hand of it.
     pub fn count_one_more(&mut self, number: u64, since: Instant) {
         self.started.entry(number).or_insert(Started { since, jobs: 0 }).jobs += 1;
+        self.started_jobs += 1;
     }
 
     pub fn ended(&mut self, number: u64) {
@@ -112,7 +120,8 @@ impl<J> Hand<J> {
             self.made_room = Some(Instant::now());
         }
         self.busy = self.busy.saturating_sub(1);
-        self.started.remove(&number);
+        let ended = self.started.remove(&number).map_or(0, |ended| ended.jobs);
+        self.started_jobs -= ended;
     }
 
     pub fn has_room_for(&mut self, jobs: usize) {
@@ -122,6 +131,7 @@ impl<J> Hand<J> {
     /// What was not started is forgotten, and given back to be dropped.
     pub fn renew(&mut self) -> Vec<VecDeque<(Arrival, J)>> {
         self.started.clear();
+        (self.started_jobs, self.waiting_jobs) = (0, 0);
         self.supply = Supply::Renews;
         self.waiting.values_mut().map(std::mem::take).collect()
     }
@@ -143,12 +153,15 @@ impl<J> Hand<J> {
 
     /// The lane's first, which goes on to exist.
     pub fn pop(&mut self, key: LaneKey) -> Option<(Arrival, J)> {
-        self.waiting.get_mut(&key)?.pop_front()
+        let first = self.waiting.get_mut(&key)?.pop_front()?;
+        self.waiting_jobs -= 1;
+        Some(first)
     }
 
     pub fn put_first(&mut self, key: LaneKey, since: Arrival, job: J) {
         if let Some(lane) = self.waiting.get_mut(&key) {
             lane.push_front((since, job));
+            self.waiting_jobs += 1;
         }
     }
 
@@ -164,6 +177,9 @@ impl<J> Hand<J> {
     /// Whether no lane exists.
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
+        let started: usize = self.started.values().map(|started| started.jobs).sum();
+        let waiting: usize = self.waiting.values().map(VecDeque::len).sum();
+        assert_eq!((self.started_jobs, self.waiting_jobs), (started, waiting), "counted and there");
         self.waiting.is_empty() && self.gathering.is_empty()
     }
 }
