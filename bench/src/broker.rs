@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::load::{Latencies, Schedule};
-use crate::updates::Updates;
+use crate::updates::{MANY, Updates};
 
 /// As many as the gateway has.
 const CHANNELS: u64 = 4;
@@ -82,7 +82,7 @@ impl Queues {
     /// written a message before it takes the next, as one writes it first; without, it writes what has gathered.
     pub async fn publish(&self, in_flight: u64, time: Duration, waits: bool) -> f64 {
         let connection = self.connect().await;
-        let updates = Arc::new(Updates::new(2_000_000, 1000));
+        let updates = Arc::new(Updates::new(MANY, 1000));
         let (next, confirmed, stop): (Arc<AtomicU64>, Arc<AtomicU64>, Arc<AtomicBool>) = Default::default();
         let mut owners = JoinSet::new();
         for owner in 0..CHANNELS {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
 use crate::message::Wire;
-use crate::updates::{PATH, Updates};
+use crate::updates::{MANY, PATH, Updates};
 
 /// Not counted, before what is.
 const WARM_UP: Duration = Duration::from_millis(400);
@@ -29,7 +29,7 @@ impl Target {
 
     /// Answers a second, over so many connections for so long; and how many it answered in all.
     pub async fn throughput(&self, connections: u64, time: Duration) -> (f64, u64) {
-        let updates = Arc::new(Updates::new(2_000_000, 1000));
+        let updates = Arc::new(Updates::new(MANY, 1000));
         let (next, answered, stop) = Default::default();
         let (next, answered): (Arc<AtomicU64>, Arc<AtomicU64>) = (next, answered);
         let stop: Arc<AtomicBool> = stop;

@@ -4,10 +4,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::message::find;
+use crate::sink::MARKS;
 
 pub const SECRET: &str = "BENCHSECRET-0123456789abcdef";
 pub const SECRET_HEADER: &str = "X-Telegram-Bot-Api-Secret-Token";
 pub const PATH: &str = "/webhook/telegram";
+
+/// More than are sent in the few seconds of one measurement.
+pub const MANY: u64 = 1_000_000;
 
 const MARK: &[u8] = b"mark";
 
@@ -23,7 +27,9 @@ impl Updates {
     /// Room for `count` of them, in turn over `chats` chats.
     pub fn new(count: u64, chats: u64) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self { first: NEXT.fetch_add(count, Ordering::Relaxed), chats, date: harness::now() }
+        let first = NEXT.fetch_add(count, Ordering::Relaxed);
+        assert!(first + count <= MARKS, "a run of so many rounds needs more marks");
+        Self { first, chats, date: harness::now() }
     }
 
     /// The chat of the update with this number, from 0 on.
