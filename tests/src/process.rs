@@ -55,6 +55,17 @@ impl ProcessBuilder {
         Self { binary: binary.to_owned(), arguments, env: self.env.clone() }
     }
 
+    /// The same at a terminal of a hundred columns, all of whose output is on standard output.
+    #[must_use]
+    pub fn in_terminal(&self) -> Self {
+        let program = binary(&self.binary).display().to_string();
+        let words = std::iter::once(&program).chain(&self.arguments);
+        let words: Vec<String> = words.map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+        let line = format!("stty cols 100 rows 30; exec {}", words.join(" "));
+        self.command("/usr/bin/script", &["--quiet", "--return", "--command", &line, "/dev/null"])
+            .env("TERM", "xterm")
+    }
+
     /// Starts it, and does not wait for anything.
     #[must_use]
     pub fn start(self) -> Process {

@@ -316,3 +316,22 @@ async fn without_redis_nothing_is_replayed() {
     assert!(code == 1 && stderr.contains("Redis is away"), "{code} {stderr}");
     assert_eq!(list(&mut world, &[]).await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_how_far_a_replay_is() {
+    let world = World::distributed().await;
+    world.conversation.answer(Answer::text("late"));
+    for _ in 0..6 {
+        world.accept(&expired(world.user())).await;
+    }
+    world.wait_dead("expired", 6).await;
+    let replay = world.command(&["dead", "replay", "--all", "--rate", "4/s"]);
+    let mut replay = replay.in_terminal().start();
+    assert_eq!(replay.wait_exit().await, 0, "{}", replay.stdout());
+    let shown = replay.stdout();
+    let bars = shown.matches(" of 6, ").count();
+    assert!(bars >= 3 && shown.contains(" to go"), "{shown}");
+    // It is gone when the sum is told.
+    let last = shown.rsplit('\u{1b}').next().unwrap_or_default();
+    assert!(last.contains("replayed: 6 of 6\r\n  expired: 6\r\n") && !last.contains(" to go"), "{shown}");
+}

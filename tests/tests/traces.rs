@@ -41,6 +41,13 @@ fn trace_of(spans: &[TraceSpan], update: &Update) -> Vec<TraceSpan> {
     spans.iter().filter(|span| span.trace == accept.trace).cloned().collect()
 }
 
+/// All spans when an update has been handled, and its acceptance told of: where these are two processes' each tells in its
+/// own time.
+async fn of_both(collector: &FakeCollector) -> Vec<TraceSpan> {
+    collector.wait_for("accept", 1).await;
+    collector.wait_for("handle", 1).await
+}
+
 /// The only span of that name.
 fn only<'a>(spans: &'a [TraceSpan], name: &str) -> &'a TraceSpan {
     let named: Vec<&TraceSpan> = spans.iter().filter(|span| span.name == name).collect();
@@ -62,7 +69,7 @@ async fn an_update_is_one_trace_from_the_webhook_to_the_chat(world: WorldBuilder
     let update = Update::text(user, "hello");
     world.accept(&update).await;
     let asked = world.conversation.wait_for(1).await;
-    let spans = trace_of(&collector.wait_for("handle", 1).await, &update);
+    let spans = trace_of(&of_both(&collector).await, &update);
     let accept = only(&spans, "accept");
     let handle = only(&spans, "handle");
     assert_eq!((&*accept.parent, accept.get("tgw.outcome")), ("", "published"));
@@ -147,7 +154,7 @@ async fn a_caller_with_the_secret_is_gone_on_with_and_a_stranger_is_not(world: W
     post_with(&world, "a-stranger", &Update::text(world.user(), "hello")).await;
     let update = Update::text(world.user(), "hello");
     post_with(&world, &world.secret, &update).await;
-    let spans = collector.wait_for("handle", 1).await;
+    let spans = of_both(&collector).await;
     let accept = only(&spans, "accept");
     assert_eq!((&*accept.trace, &*accept.parent), (trace, span));
     assert_eq!(accept.get("tgw.update_id"), update.update_id().to_string());
@@ -329,7 +336,8 @@ async fn what_was_spooled_is_in_the_trace_too() {
     let update = Update::text(world.user(), "hello");
     world.accept(&update).await;
     proxy.resume();
-    let spans = trace_of(&collector.wait_for("handle", 1).await, &update);
+    collector.wait_for("drain", 1).await;
+    let spans = trace_of(&of_both(&collector).await, &update);
     let accept = only(&spans, "accept");
     assert_eq!(accept.get("tgw.outcome"), "spooled");
     for name in ["spool", "drain", "handle"] {
