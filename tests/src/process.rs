@@ -309,6 +309,11 @@ impl Process {
         wait_until(&format!("{text:?} on stdout"), LONG, || self.stdout().contains(text)).await;
     }
 
+    /// Until its standard error contains `text`.
+    pub async fn wait_stderr(&self, text: &str) {
+        wait_until(&format!("{text:?} on stderr"), LONG, || self.stderr().contains(text)).await;
+    }
+
     fn read(&self, name: &str) -> String {
         let bytes = std::fs::read(self.folder.path().join(name)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()

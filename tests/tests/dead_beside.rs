@@ -15,6 +15,9 @@ over_both_worlds!(
     a_replay_waits_for_who_only_looks,
 );
 
+/// What who waits says.
+const WAITS: &str = "waits for another tool, which has the dead letters in hand";
+
 /// Exit code, stdout, stderr.
 type Ended = (i32, String, String);
 
@@ -129,6 +132,7 @@ async fn a_tool_that_answers_nothing_keeps_the_letters_to_itself() {
         assert!(stderr.contains("another tool has the dead letters in hand: try again"), "{stderr}");
     }
     let mut waiting = world.command(&["dead", "list", "--json", "--wait"]).start();
+    waiting.wait_stderr(WAITS).await;
     lock.close(200, "free".into()).await.unwrap();
     assert_eq!(waiting.wait_exit().await, 0, "{}", waiting.stderr());
     assert_eq!(serde_json::from_str::<Vec<Value>>(&waiting.stdout()).unwrap().len(), 2);
@@ -141,7 +145,7 @@ async fn a_watch_that_waits_for_its_turn_ends_cleanly_too() {
     wait_until("the watch shows the letters", LONG, || watch.stdout().lines().count() == 1).await;
     // It gave them back before it printed, and asks again in two seconds.
     let _lock = Rabbit::shared().await.lock(&format!("{}.dead.lock", world.prefix)).await;
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    watch.wait_stderr(WAITS).await;
     watch.interrupt();
     assert_eq!(watch.wait_exit().await, 0, "{}", watch.stderr());
 }

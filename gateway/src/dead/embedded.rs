@@ -20,6 +20,8 @@ use super::entry::{Entry, Place};
 use super::keeper::{Keeper, Queue};
 use super::looker::{Looked, Looker};
 use super::socket::{Client, Reply, Request, Unasked};
+use super::source::WAITS;
+use crate::output::note;
 
 /// Letters that are read at once: each may be twice the megabyte that an update may be.
 const PAGE: usize = 32;
@@ -48,6 +50,7 @@ impl Embedded {
         {
             return Ok(Self::Looking(Box::new(looker)));
         }
+        let mut told = false;
         loop {
             let held = match Client::connect(folder).await {
                 Ok(client) => return Ok(Self::There(client)),
@@ -63,6 +66,10 @@ impl Embedded {
             };
             if !wait {
                 return Err(Failure::Failed(held));
+            }
+            if !told {
+                told = true;
+                note(WAITS);
             }
             tokio::time::sleep(AGAIN).await;
         }

@@ -14,6 +14,9 @@ use super::entry::Entry;
 use super::rabbit::{Opened, Rabbit};
 use crate::output::note;
 
+/// What is said once, with `--wait`, where there is something to wait for.
+pub(super) const WAITS: &str = "waits for another tool, which has the dead letters in hand";
+
 pub enum Source {
     RabbitMq(Box<Rabbit>),
     /// RabbitMQ's, in another tool's hand.

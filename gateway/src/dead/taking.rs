@@ -7,6 +7,8 @@ use shared::queue::rabbitmq::{self, DeadError, DeadLetters, Desk};
 
 use super::beside::{Beside, Holder, Met, Next, next};
 use super::board::Purpose;
+use super::source::WAITS;
+use crate::output::note;
 
 /// How often a lock that somebody else has is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -22,7 +24,7 @@ pub enum Taken {
 
 /// Tries for as long as it makes sense, or with `wait` for ever.
 pub async fn take(settings: &rabbitmq::Settings, wait: bool, purpose: Purpose) -> Result<Taken, Failure> {
-    let (mut beside, mut met) = (None, Met::default());
+    let (mut beside, mut met, mut told) = (None, Met::default(), false);
     loop {
         let holder = match try_to_take(settings).await {
             Ok((dead, desk)) => return Ok(Taken::Ours(Box::new(dead), Box::new(desk))),
@@ -41,6 +43,10 @@ pub async fn take(settings: &rabbitmq::Settings, wait: bool, purpose: Purpose) -
             (Next::Ask, Some(asked)) => return Ok(Taken::Beside(asked)),
             (Next::GiveUp, _) if !wait => return Err(failed(DeadError::Held)),
             (_, asked) => beside = asked,
+        }
+        if wait && !told {
+            told = true;
+            note(WAITS);
         }
         tokio::time::sleep(AGAIN).await;
     }
