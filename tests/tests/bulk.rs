@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::join_all;
 use harness::{
     Call, LONG, MESSAGES_TOKEN, Process, Update, World, WorldBuilder, over_both_worlds, pause, wait_for,
     wait_held, wait_until,
@@ -67,7 +67,8 @@ async fn send(world: &World, priority: &str, chats: &[i64]) {
             .await
         }
     });
-    stream::iter(posting).buffer_unordered(16).for_each(|_| std::future::ready(())).await;
+    // All at once: a broker gathers them to few writes, and a slow disk does not stretch them over the time that they take to go.
+    join_all(posting).await;
 }
 
 fn users(world: &World, count: usize) -> Vec<i64> {
@@ -100,20 +101,19 @@ async fn a_broadcast_keeps_the_rate_and_holds_nobody_up(world: WorldBuilder) {
     let Deployment { world, second: _second } = deployed(world, RATE.into()).await;
     let chats = users(&world, 150);
     send(&world, "broadcast", &chats).await;
-    // Who asks does not wait behind what waits: little, where a slow disk took nearly as long to take them as they take to go.
-    let (went, begun) = (sent(&world, "broadcast").len(), Instant::now());
+    // Who asks does not wait behind what waits.
     let askers = users(&world, 10);
     let asking = askers.iter().map(|user| async {
         world.accept(&Update::text(*user, "hello")).await;
         world.telegram.wait_texts(*user, 1).await;
     });
-    futures_util::future::join_all(asking).await;
+    join_all(asking).await;
     let before = sent(&world, "broadcast").len();
-    assert!(before < 150 || went > 110, "all broadcasts went before 10 replies, {:?}", begun.elapsed());
+    assert!(before < 120, "{before} broadcasts went before 10 replies");
     send(&world, "notification", &users(&world, 10)).await;
     wait_sent(&world, "notification", 10).await;
     let between = sent(&world, "broadcast").len();
-    assert!(between < 150 || before > 110, "all broadcasts went before 10 notifications");
+    assert!(between < 145, "{between} broadcasts went before 10 notifications");
     let broadcasts = wait_sent(&world, "broadcast", 150).await;
     assert_eq!(by_chat(&broadcasts), chats.iter().map(|chat| (*chat, 1)).collect());
     let mut bulk = [broadcasts, sent(&world, "notification")].concat();
@@ -139,7 +139,7 @@ async fn replies_take_their_part_of_the_rate(world: WorldBuilder) {
     let Deployment { world, second: _second } = deployed(world, 4.0).await;
     let (askers, chats) = (users(&world, 8), users(&world, 24));
     let over = AtomicBool::new(false);
-    let asking = futures_util::future::join_all(askers.iter().map(|it| go_on_asking(&world, *it, &over)));
+    let asking = join_all(askers.iter().map(|it| go_on_asking(&world, *it, &over)));
     let watching = async {
         // The replies of before count for a second.
         wait_sent(&world, "echo: hello", 30).await;
