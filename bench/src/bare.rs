@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// As many as the gateway's worker has in hand of a partition.
+/// Of each partition: 512 of eight, where the gateway's worker has up to 1,024 (CONCURRENCY) in hand of all.
 const PREFETCH: u16 = 64;
 
 /// What it is told, all as its environment.

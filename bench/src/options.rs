@@ -7,7 +7,7 @@ pub const SECTIONS: [&str; 7] = ["ingress", "latency", "embedded", "whole", "sta
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub rounds: usize,
+    pub rounds: u64,
     /// Fewer rounds and shorter ones: to see that it runs, not to quote.
     pub quick: bool,
     pub sections: Vec<String>,
@@ -22,21 +22,25 @@ pub struct Options {
 
 pub fn command() -> Command {
     let text = |name: &'static str, default: &'static str| Arg::new(name).long(name).default_value(default);
-    let sections =
-        text("only", "").help("A comma between them: ingress,latency,embedded,whole,start,spool,scale");
+    let sections = Arg::new("only").long("only").value_delimiter(',').value_parser(SECTIONS);
     Command::new("measure")
         .about("Measures all rows of the table, or some")
-        .arg(text("rounds", "").help("How often each figure is measured [default: 5, quick: 2]"))
+        .arg(
+            Arg::new("rounds")
+                .long("rounds")
+                .value_parser(value_parser!(u64).range(1..=1000))
+                .help("How often each figure is measured [default: 5, quick: 2]"),
+        )
         .arg(Arg::new("quick").long("quick").action(ArgAction::SetTrue).help("Short, and not to be quoted"))
-        .arg(sections)
+        .arg(sections.help("A comma between them; without it all"))
         .arg(text("partitions", "8").value_parser(value_parser!(u16)).help("Of the queue, where not varied"))
         .arg(
             text("backlog", "100000")
                 .value_parser(value_parser!(u64))
                 .help("The longest one that is measured"),
         )
-        .arg(text("json", "").help("The file for all values"))
-        .arg(text("svg", "").help("The file for the plot"))
+        .arg(text("json", "").overrides_with("json").help("The file for all values"))
+        .arg(text("svg", "").overrides_with("svg").help("The file for the plot"))
         .arg(text("peers", "").help("The folder of the installed peers; without one they are left out"))
 }
 
@@ -44,18 +48,11 @@ impl Options {
     pub fn read(flags: &ArgMatches) -> Self {
         let text = |name: &str| flags.get_one::<String>(name).cloned().unwrap_or_default();
         let quick = flags.get_flag("quick");
-        let only = text("only");
-        let sections: Vec<String> = match only.as_str() {
-            "" => SECTIONS.map(String::from).to_vec(),
-            some => some.split(',').map(String::from).collect(),
-        };
-        for section in &sections {
-            assert!(SECTIONS.contains(&section.as_str()), "{section} is none of {SECTIONS:?}");
-        }
+        let only = flags.get_many("only").map(|only| only.cloned().collect());
         Self {
-            rounds: text("rounds").parse().unwrap_or(if quick { 2 } else { 5 }),
+            rounds: flags.get_one("rounds").copied().unwrap_or(if quick { 2 } else { 5 }),
             quick,
-            sections,
+            sections: only.unwrap_or_else(|| SECTIONS.map(String::from).to_vec()),
             partitions: *flags.get_one("partitions").expect("it has a default"),
             backlog: *flags.get_one("backlog").expect("it has a default"),
             json: text("json"),

@@ -21,7 +21,7 @@ use shared::settings::{Taker, with_flags, with_some_flags};
 
 use crate::output::Output;
 
-/// The C library's spends a fifth of a worker's time in locks and in sorting what is free.
+/// What it is for, and what was measured: ARCHITECTURE.md, Choices.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -11,7 +11,7 @@ use shared::traces::{self, Traces};
 use tokio_util::sync::CancellationToken;
 use worker::{Parts, Settings};
 
-/// The C library's spends a fifth of a worker's time in locks and in sorting what is free.
+/// What it is for, and what was measured: ARCHITECTURE.md, Choices.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -5,36 +5,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use reqwest::{Url, header};
-use secrecy::{ExposeSecret as _, SecretString};
+use reqwest::header;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use shared::settings::{Problems, Values, http_url, seconds, token, whole};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{self, CallError};
 use super::next::{GiveUp, Next, Tried, next};
-use super::pace::{Chat, Pace, Rate, Wait, weight};
+use super::pace::{Chat, Pace, Wait, weight};
 use super::park::Note;
 use super::replies::Replies;
+use super::settings::{OURS, Settings};
 use crate::events;
 use crate::fence::Fence;
 use crate::reply::Call;
 use crate::token::Token;
-
-/// The methods that the gateway itself calls: none of them is unknown.
-const OURS: [&str; 8] = [
-    "sendMessage",
-    "editMessageText",
-    "deleteMessage",
-    "answerCallbackQuery",
-    "sendPhoto",
-    "sendDocument",
-    "sendVoice",
-    "sendLocation",
-];
 
 /// A connection that is not made by then is none, and nothing was sent.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -44,76 +31,6 @@ const IDLE: usize = 256;
 
 /// An answer is a message at most; more than this is not the Bot API.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
-
-pub struct Settings {
-    pub token: SecretString,
-    /// The number at the start of the token.
-    pub bot: u64,
-    api: String,
-    /// Our own methods' addresses, which are in the order of these: read once, not for each call.
-    addresses: [Option<Url>; OURS.len()],
-    timeout: Duration,
-    /// Whether a call that may have been carried out is made once more.
-    resend: bool,
-    /// Whether the API is on this machine.
-    local: bool,
-    /// How fast a private chat is written to.
-    private: Rate,
-}
-
-impl Settings {
-    pub fn api(&self) -> &str {
-        &self.api
-    }
-
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Whether the API is on this machine.
-    pub fn is_local(&self) -> bool {
-        self.local
-    }
-
-    pub fn read(values: &Values) -> Result<Self, Problems> {
-        let mut problems = Problems::default();
-        let token = problems.take(token(values));
-        let api = problems.take(values.parse("TELEGRAM_API_URL", "an http or https address", http_url));
-        let timeout = problems.take(seconds(values, "TELEGRAM_TIMEOUT", 0.1..=300.0));
-        let resend = problems.take(values.parse("TELEGRAM_RESEND", "always or never", |text| match text {
-            "always" => Some(true),
-            "never" => Some(false),
-            _ => None,
-        }));
-        let expected = "messages a second, a number from 0.01 to 1000000";
-        let every = problems.take(values.parse("CHAT_RATE", expected, |text| {
-            let rate = text.parse::<f64>().ok().filter(|rate| (0.01..=1e6).contains(rate));
-            rate.map(|rate| Duration::from_secs_f64(rate.recip()))
-        }));
-        let burst = problems.take(whole(values, "CHAT_BURST", 1..=1_000_000));
-        let private = every.zip(burst).map(|(every, burst)| Rate { every, burst: burst as u32 });
-        let read = (token, api, timeout, resend, private);
-        let (Some((bot, token)), Some(api), Some(timeout), Some(resend), Some(private)) = read else {
-            return Err(problems);
-        };
-        let local = matches!(api.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        let api = api.as_str().trim_end_matches('/').to_owned();
-        let addresses = OURS.map(|method| Url::parse(&address(&api, &token, method)).ok());
-        Ok(Self { token, bot, api, addresses, timeout, resend, local, private })
-    }
-
-    /// A call's, or none where it is no address: it holds the token, so no error is to name it (facts T19).
-    fn address(&self, method: &str) -> Option<Url> {
-        match OURS.iter().position(|ours| *ours == method) {
-            Some(at) => self.addresses[at].clone(),
-            None => Url::parse(&address(&self.api, &self.token, method)).ok(),
-        }
-    }
-}
-
-fn address(api: &str, token: &SecretString, method: &str) -> String {
-    format!("{api}/bot{}/{method}", token.expose_secret())
-}
 
 /// How a call ended, in the caller's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,13 +86,13 @@ pub struct Telegram {
 impl Telegram {
     pub fn new(settings: Settings, fence: Fence) -> Result<Self, reqwest::Error> {
         let mut http = reqwest::Client::builder()
-            .timeout(settings.timeout)
-            .connect_timeout(settings.timeout.min(CONNECT))
+            .timeout(settings.timeout())
+            .connect_timeout(settings.timeout().min(CONNECT))
             .redirect(reqwest::redirect::Policy::none())
             .pool_idle_timeout(Duration::from_secs(60))
             .pool_max_idle_per_host(IDLE);
         // A company's proxy leads to Telegram, not to this machine.
-        if settings.local {
+        if settings.is_local() {
             http = http.no_proxy();
         }
         let (token, _) = watch::channel(Token::Asking);

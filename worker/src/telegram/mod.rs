@@ -9,9 +9,11 @@ mod park;
 mod pending;
 mod plain;
 mod replies;
+mod settings;
 
-pub use client::{BotName, Going, Sent, Settings, Telegram};
+pub use client::{BotName, Going, Sent, Telegram};
 pub use pace::weight;
 pub use park::{Note, share_parks};
 pub use pending::Pending;
 pub use plain::{Bot, Looked, PlainError, Upload};
+pub use settings::Settings;
