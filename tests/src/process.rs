@@ -159,6 +159,15 @@ impl Process {
         .await;
     }
 
+    /// Until it has its link to the broker: an ingress with a spool is ready without.
+    pub async fn wait_for_broker(&self) {
+        wait_for("the link to the broker", LONG, || async move {
+            let (_, body) = self.try_ready().await?;
+            (body["dependencies"]["broker"]["state"] == "up").then_some(())
+        })
+        .await;
+    }
+
     /// Until `/ready` answers with `status`; the answer's JSON.
     pub async fn wait_ready_is(&self, status: u16) -> Value {
         let what = format!("/ready of {} says {status}", self.builder.binary);
