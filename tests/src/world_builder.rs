@@ -92,9 +92,6 @@ impl WorldBuilder {
         if self.wait {
             world.ingress.wait_ready().await;
             world.worker_mut().wait_ready().await;
-            if !self.embedded {
-                world.ingress.wait_for_broker().await;
-            }
         }
         world
     }
