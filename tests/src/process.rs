@@ -159,11 +159,11 @@ impl Process {
         .await;
     }
 
-    /// Until it has its link to the broker: an ingress with a spool is ready without.
-    pub async fn wait_for_broker(&self) {
-        wait_for("the link to the broker", LONG, || async move {
+    /// Until its link to the broker is `up`, `blocked` or `away`: an ingress with a spool is ready in any case.
+    pub async fn wait_broker(&self, state: &str) {
+        wait_for(&format!("the broker is {state}"), LONG, || async move {
             let (_, body) = self.try_ready().await?;
-            (body["dependencies"]["broker"]["state"] == "up").then_some(())
+            (body["dependencies"]["broker"]["state"] == state).then_some(())
         })
         .await;
     }

@@ -15,8 +15,8 @@ over_both_worlds!(
     a_replay_waits_for_who_only_looks,
 );
 
-/// What who waits says.
-const WAITS: &str = "waits for another tool, which has the dead letters in hand";
+/// What a tool says that waits.
+const WAITS: &str = "waits for another tool";
 
 /// Exit code, stdout, stderr.
 type Ended = (i32, String, String);

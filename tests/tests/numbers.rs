@@ -30,7 +30,7 @@ async fn wait_told(process: &Process, name: &str, labels: &[(&str, &str)], value
 async fn lag_counts_from_the_messages_date(world: WorldBuilder) {
     let world = world.await;
     if !world.is_embedded() {
-        world.ingress.wait_for_broker().await;
+        world.ingress.wait_broker("up").await;
     }
     world.accept(&Update::text(world.user(), "hello").date(now() - 500)).await;
     // A button's message is old, and says nothing of when it was pressed.

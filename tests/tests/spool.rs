@@ -149,9 +149,7 @@ async fn several_ingresses_drain_as_one_after_a_silence() {
         }
     }
     for ingress in ingresses {
-        let away =
-            || async { (ingress.ready().await.1["dependencies"]["broker"]["state"] == "away").then_some(()) };
-        wait_for("the loss is noticed", LONG, away).await;
+        ingress.wait_broker("away").await;
         assert!(
             ingress.metrics().await.sum("tgw_ingress_peers", &[]) > 0.5,
             "the other one is not forgotten"

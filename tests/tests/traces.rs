@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use harness::{
     Answer, FakeCollector, LONG, Process, SECRET_HEADER, TraceSpan, Update, World, WorldBuilder, http_client,
-    over_both_worlds, wait_for, wait_until,
+    over_both_worlds, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -334,10 +334,7 @@ async fn what_was_spooled_is_in_the_trace_too() {
     let world = traced(world, &collector).set("ACCEPT_DEADLINE", "0.5").await;
     proxy.cut();
     // Where it is not known yet, the update may wait for the next connection and be published by that.
-    wait_for("the link is away", LONG, || async {
-        (world.ingress.ready().await.1["dependencies"]["broker"]["state"] == "away").then_some(())
-    })
-    .await;
+    world.ingress.wait_broker("away").await;
     let update = Update::text(world.user(), "hello");
     world.accept(&update).await;
     proxy.resume();
