@@ -18,6 +18,7 @@ pub struct WorldBuilder {
     settings: BTreeMap<String, String>,
     amqp_url: Option<String>,
     redis_url: Option<String>,
+    broker: bool,
     worker: bool,
     wait: bool,
 }
@@ -29,6 +30,7 @@ impl WorldBuilder {
             settings: BTreeMap::new(),
             amqp_url: None,
             redis_url: None,
+            broker: true,
             worker: true,
             wait: true,
         }
@@ -46,6 +48,13 @@ impl WorldBuilder {
     pub fn rabbit(mut self, url: &str) -> Self {
         self.amqp_url = Some(url.to_owned());
         self
+    }
+
+    /// The broker is away, and stays so: there is nothing at its address.
+    #[must_use]
+    pub fn without_broker(mut self) -> Self {
+        self.broker = false;
+        self.rabbit("amqp://guest:guest@127.0.0.1:9/%2f")
     }
 
     /// Another Redis than the shared one.
@@ -92,6 +101,10 @@ impl WorldBuilder {
         if self.wait {
             world.ingress.wait_ready().await;
             world.worker_mut().wait_ready().await;
+            // An ingress with a spool is ready without, and what it takes meanwhile goes another way.
+            if self.broker && !self.embedded {
+                world.ingress.wait_broker("up").await;
+            }
         }
         world
     }

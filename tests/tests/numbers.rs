@@ -29,9 +29,6 @@ async fn wait_told(process: &Process, name: &str, labels: &[(&str, &str)], value
 
 async fn lag_counts_from_the_messages_date(world: WorldBuilder) {
     let world = world.await;
-    if !world.is_embedded() {
-        world.ingress.wait_broker("up").await;
-    }
     world.accept(&Update::text(world.user(), "hello").date(now() - 500)).await;
     // A button's message is old, and says nothing of when it was pressed.
     world.accept(&Update::callback(world.user(), "ACCEPT:1")).await;
@@ -105,8 +102,7 @@ async fn what_waits_at_telegram_is_told_by_one_worker() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_spool_may_hold_is_told_beside_what_it_holds() {
-    let away = "amqp://guest:guest@127.0.0.1:9/%2f";
-    let world = World::distributed().rabbit(away).set("SPOOL_MAX_BYTES", "5MiB").without_worker().await;
+    let world = World::distributed().without_broker().set("SPOOL_MAX_BYTES", "5MiB").without_worker().await;
     world.accept(&Update::text(world.user(), "hello")).await;
     wait_told(&world.ingress, "tgw_spool_limit_bytes", &[], 5.0 * 1024.0 * 1024.0).await;
     wait_told(&world.ingress, "tgw_spool_records", &[("what", "updates")], 1.0).await;

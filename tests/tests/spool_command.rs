@@ -33,7 +33,7 @@ fn file(ingress: &Process) -> PathBuf {
 
 /// An ingress whose broker is away.
 async fn world() -> World {
-    World::distributed().rabbit("amqp://guest:guest@127.0.0.1:9/%2f").without_worker().await
+    World::distributed().without_broker().without_worker().await
 }
 
 /// Three updates and something that is none; the updates' ids.
