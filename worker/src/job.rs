@@ -80,6 +80,11 @@ impl Group {
         Some(Self { head: parts.next()?, others: parts.collect() })
     }
 
+    /// In the order in which they came.
+    pub fn updates(&self) -> impl Iterator<Item = &Update> {
+        std::iter::once(&self.head).chain(&self.others).map(|part| &part.update)
+    }
+
     pub fn is_full(&self) -> bool {
         self.others.len() + 1 >= MOST_PARTS
     }

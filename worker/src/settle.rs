@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use shared::queue::{Delivery, Envelope, Letter, Publisher, Reason, Receipt};
 use shared::retry::Backoff;
@@ -63,38 +64,46 @@ impl Settler {
     }
 
     /// What comes back beside is what is to be handled after it.
-    async fn settle(&self, group: Group, signals: &Signals) -> (Next, Option<Group>) {
-        let Group { head: Part { update: head, receipt }, others } = group;
+    async fn settle(&self, mut group: Box<Group>, signals: &Signals) -> (Next, Option<Group>) {
         let routing = self.handler.routing.borrow().clone();
+        let head = &group.head.update;
         // The table may have been read again since they were gathered.
         let asks = self.handler.asks_for_album(&routing, &head.incoming, &head.key);
-        let (others, mut left) = if asks { (others, Vec::new()) } else { (Vec::new(), others) };
-        for update in std::iter::once(&head).chain(others.iter().map(|part| &part.update)) {
+        let mut left = if asks { Vec::new() } else { std::mem::take(&mut group.others) };
+        for update in group.updates() {
             if update.envelope.replay == 0 {
                 events::turn_came(update.envelope.received_ms, &update.incoming);
             }
         }
         let begun = Instant::now();
-        let request_id = self.request_id(&head);
-        let span = spans::handling(&head.envelope, &head.key, &request_id);
-        let Handled { outcome, with } =
-            self.attempts(&head, &others, &routing, &request_id, &span, signals).await;
+        let request_id = self.request_id(&group.head.update);
+        let span = spans::handling(&group.head.update.envelope, &group.head.update.key, &request_id);
+        let Handled { outcome, with } = self.attempts(&group, &routing, &request_id, &span, signals).await;
         spans::handled(&span, &outcome);
+        let is_with = |part: &Part| with.contains(&part.update.id());
         let (others, apart): (Vec<Part>, _) =
-            others.into_iter().partition(|part| with.contains(&part.update.id()));
+            std::mem::take(&mut group.others).into_iter().partition(is_with);
+        group.others = others;
         left.splice(0..0, apart);
-        let user = head.incoming.user.as_ref().map(|user| user.id);
-        events::handled(&outcome, &request_id, user, begun.elapsed(), 1 + others.len());
-        let next = self.conclude(&head, receipt, others, outcome, &span, signals).await;
+        let user = group.head.update.incoming.user.as_ref().map(|user| user.id);
+        events::handled(&outcome, &request_id, user, begun.elapsed(), 1 + group.others.len());
+        let next = self.conclude(group, outcome, &span, signals).await;
         (next, Group::of_all(left))
+    }
+
+    /// Buries what is no update.
+    async fn settle_none(&self, body: Bytes, receipt: Receipt, signals: &Signals) -> Next {
+        let error = "a message in the queue is no update".to_owned();
+        match self.publish(&Letter::malformed(error, None, None, body), &signals.abort).await {
+            Ok(()) => acked(receipt).await,
+            Err(Unburied) => Next::Stop,
+        }
     }
 
     /// Makes the outcome durable, and acks what it is the outcome of.
     async fn conclude(
         &self,
-        head: &Update,
-        receipt: Receipt,
-        others: Vec<Part>,
+        mut group: Box<Group>,
         outcome: Outcome,
         span: &Span,
         signals: &Signals,
@@ -107,44 +116,43 @@ impl Settler {
             Outcome::Stay => return Next::Stop,
             Outcome::NotBegun => return Next::Halted,
             // Its end is recorded, as done or as dead: only the ack was missing.
-            Outcome::Done(Done::Seen) => return acked(receipt).await,
+            Outcome::Done(Done::Seen) => return acked(group.head.receipt).await,
             Outcome::Done(_) => End::Done,
-            Outcome::Dead(death) => match self.bury(head, &others, &death, span, &signals.abort).await {
+            Outcome::Dead(death) => match self.bury(&group, &death, span, &signals.abort).await {
                 Ok(()) => End::Dead,
                 Err(Unburied) => return Next::Stop,
             },
         };
         let _finishing = span.child("finish", Kind::Internal);
-        let parts: Vec<u64> = others.iter().map(|part| part.update.id()).collect();
-        match self.handler.store.finish(&head.key, &self.handler.worker, end, &parts).await {
+        let parts: Vec<u64> = group.others.iter().map(|part| part.update.id()).collect();
+        match self.handler.store.finish(&group.head.update.key, &self.handler.worker, end, &parts).await {
             Ok(()) | Err(StoreError::Away) => {}
             Err(StoreError::Fenced) => return Next::Stop,
         }
-        self.handler.recent.insert(&head.key);
-        for part in &others {
-            self.handler.recent.insert(&part.update.key);
+        for update in group.updates() {
+            self.handler.recent.insert(&update.key);
         }
         // The first part last: what a crash leaves of the album is asked for under the same key, also where no store
         // remembers that it has ended.
-        for part in others {
-            let next = acked(part.receipt).await;
+        for receipt in std::mem::take(&mut group.others).into_iter().map(|part| part.receipt) {
+            let next = acked(receipt).await;
             if next != Next::Go {
                 return next;
             }
         }
-        acked(receipt).await
+        acked(group.head.receipt).await
     }
 
     /// Handles an update until it is handled without a panic, or has panicked once too often (invariant I7).
     async fn attempts(
         &self,
-        head: &Update,
-        others: &[Part],
+        group: &Group,
         routing: &Routing,
         request_id: &str,
         span: &Span,
         signals: &Signals,
     ) -> Handled {
+        let Group { head: Part { update: head, .. }, others } = group;
         let album: Vec<&Incoming> = others.iter().map(|part| &part.update.incoming).collect();
         let handled = contain(|after_panic| {
             let attempt = Attempt {
@@ -186,19 +194,18 @@ impl Settler {
     /// never handled.
     async fn bury(
         &self,
-        head: &Update,
-        others: &[Part],
+        group: &Group,
         death: &Death,
         span: &Span,
         abort: &CancellationToken,
     ) -> Result<(), Unburied> {
         let _burying = span.child("bury", Kind::Producer);
         let store = &self.handler.store;
-        if let Err(StoreError::Fenced) = store.dying(&head.key, &self.handler.worker, &death.to_bytes()).await
-        {
+        let key = &group.head.update.key;
+        if let Err(StoreError::Fenced) = store.dying(key, &self.handler.worker, &death.to_bytes()).await {
             return Err(Unburied);
         }
-        for letter in letters(head, others, death, span) {
+        for letter in letters(group, death, span) {
             self.publish(&letter, abort).await?;
         }
         Ok(())
@@ -254,16 +261,10 @@ impl Work for Settler {
     async fn work(&self, job: Job, signals: Signals) -> (Next, Option<Job>) {
         match job {
             Job::Updates(group) => {
-                let (next, left) = self.settle(*group, &signals).await;
+                let (next, left) = self.settle(group, &signals).await;
                 (next, left.map(|left| Job::Updates(Box::new(left))))
             }
-            Job::NoUpdate(body, receipt) => {
-                let error = "a message in the queue is no update".to_owned();
-                match self.publish(&Letter::malformed(error, None, None, body), &signals.abort).await {
-                    Ok(()) => (acked(receipt).await, None),
-                    Err(Unburied) => (Next::Stop, None),
-                }
-            }
+            Job::NoUpdate(body, receipt) => (self.settle_none(body, receipt, &signals).await, None),
         }
     }
 
@@ -307,6 +308,17 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    /// In bytes. Each update in hand has one, up to `CONCURRENCY` of them.
+    fn size_of_work<'s, F: Future>(_: impl FnOnce(&'s Settler, Job, Signals) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_update_in_hand_takes_no_more_than_it_did() {
+        let size = size_of_work(|settler, job, signals| settler.work(job, signals));
+        assert!(size <= 5_400, "{size} bytes, and 5,168 were measured");
+    }
 
     #[tokio::test]
     async fn a_panic_is_one_attempt_and_the_process_lives() {

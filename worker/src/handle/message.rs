@@ -39,11 +39,13 @@ impl Handler {
     pub(super) async fn run_message(&self, attempt: &Attempt<'_>, message: Message, run: &Run) -> Outcome {
         // A replay was given a plan: what was left.
         let kept = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan));
-        match (kept, message) {
-            (Some(plan), _) | (None, Message::Plan(plan)) => self.go_on(attempt, plan, run).await,
-            (None, Message::Unreadable) => {
-                Outcome::dead(Reason::Malformed, "a message of a service that can't be read".to_owned())
-            }
+        let in_the_queue = || match message {
+            Message::Plan(plan) => Some(plan),
+            Message::Unreadable => None,
+        };
+        match kept.or_else(in_the_queue) {
+            Some(plan) => self.go_on(attempt, plan, run).await,
+            None => Outcome::dead(Reason::Malformed, "a message of a service that can't be read".to_owned()),
         }
     }
 }

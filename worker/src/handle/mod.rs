@@ -3,6 +3,10 @@
 //!
 //! `find` comes before `begin` since it is pure, and since the rate limit, which `begin` charges, spares
 //! what no route takes (contract 3.3).
+//!
+//! There are as many of these futures as there are updates in hand, so they are kept small: one that is given to another
+//! function is pinned first, since it would else be kept twice, as the argument and as what is awaited; and what few updates
+//! need is boxed.
 
 mod addresses;
 mod begin;
@@ -17,6 +21,7 @@ mod respond;
 mod spinner;
 mod typing;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,7 +150,7 @@ impl Handler {
             None => attempt.routing.table.find(attempt.incoming, username.as_deref()),
         };
         let span = attempt.span.child("begin", Kind::Internal);
-        let begun = attempt.abort.run_until_cancelled(self.begin(&attempt, found.as_ref())).await;
+        let begun = attempt.abort.run_until_cancelled(pin!(self.begin(&attempt, found.as_ref()))).await;
         span.end();
         let alone = |outcome| Handled { outcome, with: Vec::new() };
         let (run, store_away, _place) = match begun {
@@ -211,7 +216,8 @@ impl Handler {
                 _ => Outcome::Done(Done::NoRoute),
             };
         };
-        match attempt.abort.run_until_cancelled(self.respond(attempt, found, run)).await {
+        let responded = attempt.abort.run_until_cancelled(pin!(self.respond(attempt, found, run))).await;
+        match responded {
             Some(Ok((plan, kept))) => self.deliver(attempt, plan, 0, kept).await,
             Some(Err(outcome)) => outcome,
             None => Outcome::Stay,
@@ -226,12 +232,12 @@ impl Handler {
     }
 
     /// Sends what is left of a plan that is kept.
-    async fn go_on(&self, attempt: &Attempt<'_>, plan: Plan, run: &Run) -> Outcome {
+    fn go_on(&self, attempt: &Attempt<'_>, plan: Plan, run: &Run) -> impl Future<Output = Outcome> {
         let wait = run.parked_until_ms.saturating_sub(clock::now_ms());
         if let Some(call) = plan.calls.get(run.sent as usize).filter(|_| wait > 0) {
             self.telegram.park(call, Duration::from_millis(wait));
         }
-        self.deliver(attempt, plan, run.sent, true).await
+        self.deliver(attempt, plan, run.sent, true)
     }
 
     /// Whether it is to die before anything is done for it.
@@ -258,7 +264,7 @@ impl Handler {
     /// Tells who pressed the button that it was received, if nobody has.
     async fn stop_spinner(&self, attempt: &Attempt<'_>, with: Option<Call>) -> Sent {
         match attempt.spinner {
-            Some(spinner) => spinner.stop(with, attempt.abort).await,
+            Some(spinner) => Box::pin(spinner.stop(with, attempt.abort)).await,
             None => Sent::Yes,
         }
     }

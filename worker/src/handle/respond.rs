@@ -1,6 +1,7 @@
 //! Steps 5 and 6: ask the service, format its answer, keep the plan. What a service failed to answer
 //! becomes an apology, with a letter to follow.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use shared::queue::Reason;
@@ -33,7 +34,7 @@ impl Handler {
                 let request = request::request(attempt, found, shape, run.user_id.as_deref());
                 attempt.span.service(service);
                 let services = &attempt.routing.services;
-                let answering = services.call(service, &request, &self.fence, attempt.span);
+                let answering = pin!(services.call(service, &request, &self.fence, attempt.span));
                 let answer = typing::while_waiting(attempt, &self.telegram, answering).await;
                 match answer.and_then(|answer| Ok((planned(&answer, attempt)?, answer))) {
                     Ok((plan, answer)) => {
@@ -51,7 +52,7 @@ impl Handler {
         let beside = beside.unwrap_or_default();
         let addressing = async {
             if let Some(session) = &beside.session {
-                self.keep_address(attempt, session.user, session.user_id, true).await;
+                Box::pin(self.keep_address(attempt, session.user, session.user_id, true)).await;
             }
         };
         let (kept, ()) = tokio::join!(self.keep(attempt, &plan, &beside), addressing);

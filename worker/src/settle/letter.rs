@@ -7,15 +7,18 @@ use shared::queue::{Letter, Reason};
 use shared::traces::Span;
 
 use crate::handle::outcome::Death;
-use crate::job::{Part, Update};
+use crate::job::{Group, Update};
 
-/// Which letters are owed for a death of `head` and of the `others` of its album.
-pub(super) fn letters(head: &Update, others: &[Part], death: &Death, span: &Span) -> Vec<Letter> {
+/// Which letters are owed for a death.
+pub(super) fn letters(group: &Group, death: &Death, span: &Span) -> Vec<Letter> {
     // What Telegram failed to take is an answer to the whole album, and all of it goes with the first part.
-    let others = if death.reason == Reason::Telegram { &[] } else { others };
-    let rest = death.rest.as_ref().map(|rest| Bytes::from(rest.0.clone()));
-    let first = Letter { rest, ..letter(head, death, span) };
-    std::iter::once(first).chain(others.iter().map(|part| letter(&part.update, death, span))).collect()
+    let parts = if death.reason == Reason::Telegram { 1 } else { usize::MAX };
+    let mut letters: Vec<Letter> =
+        group.updates().take(parts).map(|update| letter(update, death, span)).collect();
+    if let (Some(first), Some(rest)) = (letters.first_mut(), &death.rest) {
+        first.rest = Some(Bytes::from(rest.0.clone()));
+    }
+    letters
 }
 
 fn letter(update: &Update, death: &Death, span: &Span) -> Letter {
