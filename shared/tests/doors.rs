@@ -25,5 +25,7 @@ mod model;
 mod queue;
 #[path = "doors/rate.rs"]
 mod rate;
+#[path = "doors/restart.rs"]
+mod restart;
 #[path = "doors/store.rs"]
 mod store;

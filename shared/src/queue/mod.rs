@@ -257,7 +257,7 @@ impl Receipt {
     /// the partition was lost, and that the update comes back to whoever has it next.
     pub async fn ack(self) -> Result<(), PublishError> {
         match self {
-            Self::RabbitMq(receipt) => receipt.ack().await,
+            Self::RabbitMq(receipt) => receipt.ack(),
             Self::Embedded(receipt) => receipt.ack().await,
         }
     }

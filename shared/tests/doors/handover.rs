@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use shared::queue::{Claim, Delivery, Publisher, partition_of};
+use shared::queue::{Claim, Delivery, partition_of};
 
-use crate::backend::{PARTITIONS, Queue, claim, envelope, id, take};
+use crate::backend::{PARTITIONS, Queue, claim, id, publish, take};
 
 crate::over_both!(Queue, rabbitmq:
     the_next_owner_is_handed_the_lowest_first,
@@ -18,14 +18,6 @@ const LANE: i64 = 7;
 
 fn partition() -> u16 {
     partition_of(LANE, PARTITIONS)
-}
-
-/// Many at once: one after the other each waits for its own confirm.
-async fn publish(publisher: &Publisher, ids: std::ops::Range<u64>) {
-    let begun: Vec<_> = ids.map(|id| publisher.begin(&envelope(id, LANE))).collect();
-    for publishing in begun {
-        publishing.await.unwrap();
-    }
 }
 
 async fn first(claim: &mut Claim, count: usize) -> BTreeSet<u64> {
@@ -43,7 +35,7 @@ async fn ack_lowest(mut taken: Vec<Delivery>, count: usize, left: &mut BTreeSet<
 
 async fn the_next_owner_is_handed_the_lowest_first(queue: Queue) {
     const IN_HAND: usize = 200;
-    publish(&queue.publisher, 0..1000).await;
+    publish(&queue.publisher, 0..1000, LANE).await;
     let mut left: BTreeSet<u64> = (0..1000).collect();
     for trial in 0..6 {
         let other = queue.another_consumer();
@@ -62,7 +54,7 @@ async fn the_next_owner_is_handed_the_lowest_first(queue: Queue) {
 
 async fn a_renewed_claim_is_handed_the_lowest_first(queue: Queue) {
     const IN_HAND: usize = 60;
-    publish(&queue.publisher, 0..500).await;
+    publish(&queue.publisher, 0..500, LANE).await;
     let mut left: BTreeSet<u64> = (0..500).collect();
     let mut claim = queue.claim(partition(), IN_HAND as u16).await;
     if !claim.has_to_be_renewed() {
@@ -80,7 +72,7 @@ async fn a_renewed_claim_is_handed_the_lowest_first(queue: Queue) {
 }
 
 async fn what_was_handed_out_before_a_renewal_can_still_be_acked(queue: Queue) {
-    publish(&queue.publisher, 0..3).await;
+    publish(&queue.publisher, 0..3, LANE).await;
     let mut claim = queue.claim(partition(), 10).await;
     let before = take(&mut claim, 2).await;
     claim.renew(10).await.unwrap();
@@ -99,7 +91,7 @@ async fn a_paused_claim_is_handed_nothing_more(queue: Queue) {
         return;
     }
     claim.pause().await;
-    publish(&queue.publisher, 0..3).await;
+    publish(&queue.publisher, 0..3, LANE).await;
     assert!(claim.updates.deliveries.try_recv().is_err());
     claim.renew(10).await.unwrap();
     assert_eq!(first(&mut claim, 3).await, (0..3).collect());

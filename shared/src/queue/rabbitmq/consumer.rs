@@ -4,17 +4,18 @@
 //! its connection loses leases and consumers at once; `exclusive` on a consumer is no lock on a quorum
 //! queue (facts R1).
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::options::{BasicConsumeOptions, BasicGetOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
+use super::acks::Acks;
 use super::connection::{Teller, supervise};
 use super::depth;
 use super::forwarder::{self, Holding};
@@ -34,7 +35,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Hands out partitions on a connection of its own. Cheap to clone.
 #[derive(Clone)]
 pub struct Consumer {
-    connection: watch::Receiver<Option<Arc<Connection>>>,
+    connection: watch::Receiver<Option<Arc<Connected>>>,
     link: watch::Receiver<Link>,
     pulse: Pulse,
     settings: Arc<Settings>,
@@ -68,23 +69,82 @@ pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str
     consumer
 }
 
+/// A connection, and what is known through it.
+struct Connected {
+    connection: Arc<Connection>,
+    /// Partitions whose queues have carried out all that was done with them before.
+    known: Mutex<BTreeSet<u16>>,
+}
+
+impl Connected {
+    fn is_known(&self, partition: u16) -> bool {
+        self.known().contains(&partition)
+    }
+
+    fn know(&self, partition: u16) {
+        self.known().insert(partition);
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<u16>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Lets claims use the connection for as long as the supervisor keeps this future.
 fn offer(
     connection: Arc<Connection>,
-    to: watch::Sender<Option<Arc<Connection>>>,
+    to: watch::Sender<Option<Arc<Connected>>>,
 ) -> impl Future<Output = String> {
-    struct Withdraw(watch::Sender<Option<Arc<Connection>>>);
+    struct Withdraw(watch::Sender<Option<Arc<Connected>>>);
     impl Drop for Withdraw {
         fn drop(&mut self) {
             self.0.send_replace(None);
         }
     }
-    to.send_replace(Some(connection));
+    to.send_replace(Some(Arc::new(Connected { connection, known: Mutex::default() })));
     let withdraw = Withdraw(to);
     async move {
         let _withdraw = withdraw;
         std::future::pending().await
     }
+}
+
+/// What can be given up where the broker is silent.
+async fn in_time<T>(
+    partition: u16,
+    asking: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, ClaimError> {
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(answer) => answer.map_err(|error| refused(partition, &error)),
+        Err(_) => {
+            events::partition_silent(partition);
+            Err(ClaimError::Away)
+        }
+    }
+}
+
+/// Waits for the broker's answer, however late. While the queue's leader is frozen the broker puts the question to
+/// it for up to 30 s, and then to the next node; once it is asked it can't be taken back. lapin keeps the channel of
+/// an unanswered `basic.consume` open, though nobody has it any more: given up, it becomes a consumer beside
+/// whoever consumes the partition then, and takes updates that nobody reads.
+async fn to_the_end<T>(
+    partition: u16,
+    asking: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, ClaimError> {
+    let mut asking = pin!(asking);
+    let answer = match tokio::time::timeout(PATIENCE, &mut asking).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            events::partition_silent(partition);
+            asking.await
+        }
+    };
+    answer.map_err(|error| refused(partition, &error))
+}
+
+fn refused(partition: u16, error: &lapin::Error) -> ClaimError {
+    tracing::debug!(partition, %error, "a partition can't be consumed");
+    ClaimError::Away
 }
 
 /// Gives up a partition that could not be consumed. Its lease would else last as long as the connection, and keep out
@@ -104,8 +164,7 @@ pub(super) struct Subscription {
     pub consumer: lapin::Consumer,
     /// Updates that were in the queue when nobody consumed it any more and this did not yet.
     pub ready: u32,
-    /// Cancelled when the channel is closed to be followed by another: its acks don't matter any more.
-    pub over: CancellationToken,
+    pub acks: Arc<Acks>,
 }
 
 impl Consumer {
@@ -141,17 +200,54 @@ impl Consumer {
         let place = self.held.take(partition).ok_or(ClaimError::Held)?;
         let mut connections = self.connection.clone();
         let connected = connections.wait_for(Option::is_some).await.map_err(|_| ClaimError::Away)?.clone();
-        let connection = connected.ok_or(ClaimError::Away)?;
+        let connected = connected.ok_or(ClaimError::Away)?;
+        let connection = connected.connection.clone();
         let lease = Lease::take(&connection, self.settings.lease_queue(partition)).await?;
-        let subscription = match self.subscribe(&connection, partition, prefetch).await {
-            Ok(subscription) => subscription,
+        match self.subscribe_first(&connected, partition, prefetch).await {
+            Ok(subscription) => {
+                let holding = Holding { consumer: self.clone(), connection, partition, lease, place };
+                Ok(forwarder::start(holding, subscription, prefetch))
+            }
             Err(error) => {
                 tokio::spawn(hand_back(lease, place));
-                return Err(error);
+                Err(error)
             }
+        }
+    }
+
+    /// Begins to consume a partition that another may have had before.
+    async fn subscribe_first(
+        &self,
+        connected: &Connected,
+        partition: u16,
+        prefetch: u16,
+    ) -> Result<Subscription, ClaimError> {
+        // Who takes but one has no room for what a look puts out of its order, and what it takes is a look itself.
+        if prefetch > 1 && !connected.is_known(partition) {
+            self.look(&connected.connection, partition).await?;
+        }
+        let subscription = self.subscribe(&connected.connection, partition, prefetch).await?;
+        connected.know(partition);
+        Ok(subscription)
+    }
+
+    /// Waits until the queue knows all that was done with it before, and who had it is gone.
+    ///
+    /// A queue that has just started, or has another leader, answers a passive declare from what it has carried out so
+    /// far, which need not be all that it has confirmed: it then knows nothing of the last consumer and of what that had in
+    /// hand (facts R6a). But a fetch is answered once all before it was carried out, and who counts it as a consumer has
+    /// carried it out. What was fetched goes back behind all that has come back meanwhile.
+    async fn look(&self, connection: &Connection, partition: u16) -> Result<(), ClaimError> {
+        let channel = in_time(partition, self.open(connection, partition)).await?;
+        let queue = self.settings.partition_queue(partition);
+        let fetch = channel.basic_get(queue.into(), BasicGetOptions::default());
+        let fetched = to_the_end(partition, fetch).await?.is_some();
+        let outlasted = match fetched {
+            true => in_time(partition, self.outlast_others(&channel, partition, 1, 1)).await.map(drop),
+            false => Ok(()),
         };
-        let holding = Holding { consumer: self.clone(), connection, partition, lease, place };
-        Ok(forwarder::start(holding, subscription, prefetch))
+        let closed = in_time(partition, channel.close(200, "looked".into())).await;
+        outlasted.and(closed)
     }
 
     /// Begins to consume a partition whose lease is ours.
@@ -161,66 +257,48 @@ impl Consumer {
         partition: u16,
         prefetch: u16,
     ) -> Result<Subscription, ClaimError> {
-        let prepared = tokio::time::timeout(PATIENCE, self.prepare(connection, partition, prefetch)).await;
-        let silent = |_| {
-            events::partition_silent(partition);
-            ClaimError::Away
+        let channel = in_time(partition, self.open(connection, partition)).await?;
+        let preparing = async {
+            let ready = self.outlast_others(&channel, partition, 0, 2).await?;
+            // Per consumer: 4.3 refuses a global qos (facts R14), and without one lapin's inner queue is unbounded (facts L6).
+            channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
+            Ok(ready)
         };
-        let refused = |error: lapin::Error| {
-            tracing::debug!(partition, %error, "a partition can't be consumed");
-            ClaimError::Away
-        };
-        let (channel, ready) = prepared.map_err(silent)?.map_err(refused)?;
-        let consumer = self.consume(&channel, partition).await.map_err(refused)?;
-        Ok(Subscription { channel, consumer, ready, over: CancellationToken::new() })
+        let ready = in_time(partition, preparing).await?;
+        let queue = self.settings.partition_queue(partition);
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consuming = channel.basic_consume(queue.into(), "".into(), options, arguments);
+        let consumer = to_the_end(partition, consuming).await?;
+        let acks = Arc::new(Acks::new(channel.clone()));
+        Ok(Subscription { channel, consumer, ready, acks })
     }
 
-    /// A channel that may have so many in hand, and how many updates are in the queue.
-    async fn prepare(
-        &self,
-        connection: &Connection,
-        partition: u16,
-        prefetch: u16,
-    ) -> Result<(Channel, u32), lapin::Error> {
+    async fn open(&self, connection: &Connection, partition: u16) -> Result<Channel, lapin::Error> {
         let channel = connection.create_channel().await?;
         declare_partition(&channel, &self.settings, partition).await?;
-        let ready = self.outlast_old_consumer(&channel, partition).await?;
-        // Per consumer: 4.3 refuses a global qos (facts R14), and without one lapin's inner queue is unbounded (facts L6).
-        channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
-        Ok((channel, ready))
+        Ok(channel)
     }
 
-    /// Waits for the broker's answer, however late. While the queue's leader is frozen the broker puts the question to
-    /// it for up to 30 s, and then to the next node; once it is asked it can't be taken back. lapin keeps the channel of
-    /// an unanswered `basic.consume` open, though nobody has it any more: given up, it becomes a consumer beside
-    /// whoever consumes the partition then, and takes updates that nobody reads.
-    async fn consume(&self, channel: &Channel, partition: u16) -> Result<lapin::Consumer, lapin::Error> {
-        let queue = self.settings.partition_queue(partition);
-        let options = BasicConsumeOptions::default();
-        let mut consuming =
-            pin!(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()));
-        match tokio::time::timeout(PATIENCE, &mut consuming).await {
-            Ok(consumer) => consumer,
-            Err(_) => {
-                events::partition_silent(partition);
-                consuming.await
-            }
-        }
-    }
-
-    /// Waits until no consumer is left on the queue; how many updates are in it then. A node that has just started
-    /// still knows consumers of before it died, and would hand out fresh updates before the ones that they had
-    /// in hand. Right after a start its count can also be a false 0, so it has to be 0 twice.
-    async fn outlast_old_consumer(&self, channel: &Channel, partition: u16) -> Result<u32, lapin::Error> {
+    /// Waits until no consumers are left on the queue but so many; how many updates are in it then. A node that has just
+    /// started still knows consumers of before it died, and would hand out fresh updates before the ones that they had
+    /// in hand. In a cluster that has just lost the queue's leader the count can also be a false 0, so that has to be found
+    /// more `often` than once.
+    async fn outlast_others(
+        &self,
+        channel: &Channel,
+        partition: u16,
+        left: u32,
+        often: u32,
+    ) -> Result<u32, lapin::Error> {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let queue = self.settings.partition_queue(partition);
-        let (mut zeros, mut ready) = (0, 0);
+        let (mut found, mut ready) = (0, 0);
         for _ in 0..OLD_CONSUMER.as_millis() / LOOK.as_millis() {
             let declared =
                 channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await?;
             ready = declared.message_count();
-            zeros = if declared.consumer_count() == 0 { zeros + 1 } else { 0 };
-            if zeros == 2 {
+            found = if declared.consumer_count() == left { found + 1 } else { 0 };
+            if found == often {
                 break;
             }
             tokio::time::sleep(LOOK).await;

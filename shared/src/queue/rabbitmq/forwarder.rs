@@ -6,22 +6,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use lapin::Acker;
 use lapin::Connection;
 use lapin::message::Delivery as AmqpDelivery;
-use lapin::options::{BasicAckOptions, BasicCancelOptions};
+use lapin::options::BasicCancelOptions;
+use lapin::types::DeliveryTag;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::acks::Acks;
 use super::consumer::{Consumer, Subscription};
 use super::lease::{Lease, Place};
 use super::wire;
 use crate::events;
 use crate::queue::{self, Claim, ClaimError, Delivery, PublishError, Updates};
-
-/// An ack is written within milliseconds, and confirmed by nobody.
-const ACK: Duration = Duration::from_secs(5);
 
 /// Giving a partition back waits at most this long for the broker's word.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -167,7 +165,7 @@ impl Forwarder {
                 reply.send(()).ok();
             }
             Order::Renew { prefetch, reply } => {
-                self.subscription.over.cancel();
+                self.subscription.acks.renewed();
                 let closed = self.subscription.channel.close(200, "taken again".into());
                 closed.await.map_err(|_| ClaimError::Away)?;
                 let Holding { consumer, connection, partition, .. } = &self.holding;
@@ -183,8 +181,9 @@ impl Forwarder {
     /// Closing the channel returns what is unacked.
     async fn give_back(self) {
         let Holding { lease, place, .. } = self.holding;
-        let Subscription { channel, consumer, .. } = self.subscription;
+        let Subscription { channel, consumer, acks, .. } = self.subscription;
         drop(consumer);
+        acks.given_back();
         let closed = channel.close(200, "given back".into()).await;
         if let Err(error) = closed.and(lease.give_back().await) {
             tracing::debug!(%error, "a partition was gone already");
@@ -198,7 +197,7 @@ impl Forwarder {
         if content.is_err() {
             events::foreign_message("partition");
         }
-        let receipt = Receipt { acker: delivery.acker, over: self.subscription.over.clone() };
+        let receipt = Receipt { delivery: delivery.delivery_tag, acks: self.subscription.acks.clone() };
         Delivery {
             content,
             redelivered: delivery.redelivered,
@@ -210,18 +209,12 @@ impl Forwarder {
 
 /// Acks one delivery, on the channel that it came by.
 pub struct Receipt {
-    acker: Acker,
-    over: CancellationToken,
+    delivery: DeliveryTag,
+    acks: Arc<Acks>,
 }
 
 impl Receipt {
-    pub(in crate::queue) async fn ack(self) -> Result<(), PublishError> {
-        // On a connection that hangs an ack may never return; then the update comes back, as after a loss.
-        match tokio::time::timeout(ACK, self.acker.ack(BasicAckOptions::default())).await {
-            Ok(Ok(true)) => Ok(()),
-            // The claim was renewed: the update comes again, and is found to have ended.
-            _ if self.over.is_cancelled() => Ok(()),
-            Ok(Ok(false) | Err(_)) | Err(_) => Err(PublishError::Away),
-        }
+    pub(in crate::queue) fn ack(self) -> Result<(), PublishError> {
+        self.acks.ack(self.delivery)
     }
 }

@@ -4,6 +4,7 @@
 //! connection hang (facts R12). Each is kept by a supervisor of ours that builds everything anew after any
 //! loss, for ever; lapin's own recovery gives up and lets confirms hang (facts L3).
 
+mod acks;
 mod census;
 mod connection;
 mod consumer;
