@@ -52,13 +52,14 @@ impl Company {
         }
     }
 
-    /// Of an update that the broker saw come back so many times, where the store can't be asked. Once or
-    /// twice is nothing: every update in hand comes back when a connection is lost.
+    /// Of an update that the broker saw come back so many times, where the store can't be asked. A few times are
+    /// nothing: every update in hand comes back when a connection is lost. And as long as all are in hand that came back,
+    /// they are put in order; of fewer the lowest may come last (`claim/turn.rs`).
     pub fn after_returns(returns: u32) -> Self {
         match returns {
-            0..=2 => Self::Any,
-            3..=5 => Self::Many,
-            6..BY_ITSELF => Self::Few,
+            0..=5 => Self::Any,
+            6..=7 => Self::Many,
+            8..BY_ITSELF => Self::Few,
             BY_ITSELF..=11 => Self::One,
             12..RETURNS => Self::Alone,
             // It is not handled any more, only buried.
