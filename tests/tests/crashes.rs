@@ -54,22 +54,29 @@ async fn all_answered(world: &World, chats: &[i64]) {
     assert!(lost.is_empty(), "{lost:?} of {chats:?} got no answer");
 }
 
-/// How many messages went out more than once.
-fn doubled(world: &World, chats: &[i64]) -> usize {
-    chats.iter().map(|chat| world.telegram.sent(*chat).len() - 1).sum()
+/// From a message's coming to the record of it, on a busy machine.
+const RECORD: Duration = Duration::from_millis(250);
+
+/// A chat reads something twice only where it was in flight at the kill: it had not come so long before that it was
+/// recorded.
+fn assert_doubled_by_the_kill(world: &World, chats: &[i64], killed: Instant) {
+    for chat in chats {
+        let sent = world.telegram.sent(*chat);
+        assert!(sent.len() == 1 || sent[0].at + RECORD > killed, "{chat}, {killed:?}: {sent:?}");
+    }
 }
 
 async fn an_update_accepted_before_kill_9_is_handled(world: WorldBuilder) {
     let mut world = world.await;
     world.conversation.answer(Answer::text("ok").after(Duration::from_millis(30)));
     let chats = flood(&mut world, 60, 60, |_| ()).await;
+    let killed = Instant::now();
     world.worker_mut().kill9();
     world.worker_mut().start_again();
     assert_eq!(chats.len(), 60);
     all_answered(&world, &chats).await;
     world.assert_no_dead_letters().await;
-    // Any update may have been between Telegram's answer and the record of it; few are.
-    assert!(doubled(&world, &chats) <= 5, "{} doubled", doubled(&world, &chats));
+    assert_doubled_by_the_kill(&world, &chats, killed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +90,7 @@ async fn an_update_accepted_before_the_ingress_was_killed_is_handled() {
     assert_eq!(chats.len(), 50);
     all_answered(&world, &chats).await;
     world.assert_no_dead_letters().await;
-    assert_eq!(doubled(&world, &chats), 0);
+    assert!(chats.iter().all(|chat| world.telegram.sent(*chat).len() == 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +100,12 @@ async fn an_update_accepted_before_the_broker_was_killed_is_handled() {
     let queues: Vec<String> = (0..4).map(|partition| format!("{}.p.{partition}", world.prefix)).collect();
     rabbit.wait_durable(&queues).await;
     world.conversation.answer(Answer::text("ok").after(Duration::from_millis(30)));
-    let mut chats = flood(&mut world, 60, 50, |_| rabbit.kill()).await;
+    let mut killed = Instant::now();
+    let kill = |_: &mut World| {
+        killed = Instant::now();
+        rabbit.kill();
+    };
+    let mut chats = flood(&mut world, 60, 50, kill).await;
     assert!(chats.len() >= 50, "only {} accepted", chats.len());
     rabbit.start().await;
     let again = Update::text(world.user(), "hello");
@@ -104,7 +116,7 @@ async fn an_update_accepted_before_the_broker_was_killed_is_handled() {
         rabbit.control(&["list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers"]);
     assert!(lost.is_empty(), "{lost:?} of {chats:?} got no answer; what the broker holds:\n{queues}");
     world.assert_no_dead_letters().await;
-    assert!(doubled(&world, &chats) <= 5, "{} doubled", doubled(&world, &chats));
+    assert_doubled_by_the_kill(&world, &chats, killed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,10 +124,15 @@ async fn another_worker_takes_over_from_one_that_was_killed() {
     let mut world = World::distributed().await;
     let _other = world.add_worker().await;
     world.conversation.answer(Answer::text("ok").after(Duration::from_millis(50)));
-    let chats = flood(&mut world, 60, 30, |world| world.worker_mut().kill9()).await;
+    let mut killed = Instant::now();
+    let kill = |world: &mut World| {
+        killed = Instant::now();
+        world.worker_mut().kill9();
+    };
+    let chats = flood(&mut world, 60, 30, kill).await;
     assert_eq!(chats.len(), 60);
     all_answered(&world, &chats).await;
-    assert!(doubled(&world, &chats) <= 5, "{} doubled", doubled(&world, &chats));
+    assert_doubled_by_the_kill(&world, &chats, killed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
