@@ -192,6 +192,12 @@ impl Rabbit {
         self.own().control(arguments)
     }
 
+    /// One who may do nothing yet, and whose password is the name. A node takes users a moment after connections.
+    pub fn add_user(&mut self, name: &str) {
+        self.control(&["await_startup"]);
+        self.control(&["add_user", name, name]);
+    }
+
     /// Deletes an exchange: rabbitmqctl can't.
     pub async fn delete_exchange(&self, name: &str) {
         let (connection, channel) = self.channel().await;

@@ -253,7 +253,7 @@ async fn a_channel_that_the_broker_closes_is_opened_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_allows_no_words_between_ingresses_is_served_all_the_same() {
     let mut rabbit = Rabbit::private().await;
-    rabbit.control(&["add_user", "limited", "limited"]);
+    rabbit.add_user("limited");
     let all_but_the_spools = "^(?!.*\\.spools).*$";
     let permissions = [all_but_the_spools; 3];
     rabbit.control(&[["set_permissions", "-p", "/", "limited"].as_slice(), &permissions].concat());

@@ -278,9 +278,7 @@ async fn slow_calls_hold_a_hand_over_up_no_longer_than_the_grace() {
 async fn workers_that_hear_nobody_work_all_the_same() {
     let _turn = turn().await;
     let mut rabbit = Rabbit::private().await;
-    // It takes connections a moment before it takes users.
-    rabbit.control(&["await_startup"]);
-    rabbit.control(&["add_user", "limited", "limited"]);
+    rabbit.add_user("limited");
     let permissions = ["^(?!.*\\.workers).*$"; 3];
     rabbit.control(&[["set_permissions", "-p", "/", "limited"].as_slice(), &permissions].concat());
     let world = builder().rabbit(&rabbit.url().replace("guest:guest", "limited:limited")).await;
