@@ -190,6 +190,8 @@ async fn a_service_that_never_answers_holds_a_bounded_part_of_what_waits_for_it(
     // What a service may be asked at once, by default.
     wait_until("the service is asked as often as it may be", LONG, || world.conversation.count() >= 512)
         .await;
+    // As many as the worker takes: 256 of each partition.
+    world.wait_metric("tgw_partition_updates", &[("state", "in_hand")], 1024.0).await;
     let before = world.worker().memory();
     flood.post_all(texts(usual, more), 16).await;
     assert_flat("a service that hangs", before, world.worker().memory(), 10.0);
@@ -227,7 +229,7 @@ async fn chats_that_were_seen_cost_nothing() {
     let before = world.ingress.memory();
     flood.post_all(unrouted(few..many, 300), 16).await;
     wait_ended(&world.ingress, "no_route", many).await;
-    // The file's cache has 32 MiB once it is full, and the worker remembers its last 100,000 updates with
+    // The file's cache has 8 MiB once it is full, and the worker remembers its last 100,000 updates with
     // some 10. Full, both are from 100,000 chats on.
     assert_flat("chats seen", before, world.ingress.memory(), size(12, 50) as f64);
 }
