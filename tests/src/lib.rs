@@ -42,6 +42,7 @@ mod snapshot;
 mod talk;
 mod telegram;
 mod updates;
+mod usage;
 mod wait;
 mod world;
 mod world_builder;
