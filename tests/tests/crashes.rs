@@ -57,17 +57,26 @@ async fn all_answered(world: &World, chats: &[i64]) {
 /// From a message's coming to the record of it, on a busy machine.
 const RECORD: Duration = Duration::from_millis(250);
 
-/// A chat reads something twice only where it was in flight at the kill: it had not come so long before that it was
-/// recorded.
-fn assert_doubled_by_the_kill(world: &World, chats: &[i64], killed: Instant) {
+/// A chat reads something twice only where it was in flight at the kill, between Telegram's answer and the record of it.
+/// Few are, and none that had come so long before that it was recorded.
+fn assert_few_doubled(world: &World, chats: &[i64], killed: Instant) {
+    let mut doubled = 0;
     for chat in chats {
         let sent = world.telegram.sent(*chat);
         assert!(sent.len() == 1 || sent[0].at + RECORD > killed, "{chat}, {killed:?}: {sent:?}");
+        doubled += sent.len() - 1;
     }
+    assert!(doubled <= 5, "{doubled} doubled");
+}
+
+/// What waited for a worker that still takes its partitions would be handled all at once, and be in flight together.
+async fn wait_for_partitions(world: &World) {
+    world.wait_metric("tgw_partitions_held", &[], 4.0).await;
 }
 
 async fn an_update_accepted_before_kill_9_is_handled(world: WorldBuilder) {
     let mut world = world.await;
+    wait_for_partitions(&world).await;
     world.conversation.answer(Answer::text("ok").after(Duration::from_millis(30)));
     let chats = flood(&mut world, 60, 60, |_| ()).await;
     let killed = Instant::now();
@@ -76,7 +85,7 @@ async fn an_update_accepted_before_kill_9_is_handled(world: WorldBuilder) {
     assert_eq!(chats.len(), 60);
     all_answered(&world, &chats).await;
     world.assert_no_dead_letters().await;
-    assert_doubled_by_the_kill(&world, &chats, killed);
+    assert_few_doubled(&world, &chats, killed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,6 +108,7 @@ async fn an_update_accepted_before_the_broker_was_killed_is_handled() {
     let mut world = World::distributed().rabbit(rabbit.url()).await;
     let queues: Vec<String> = (0..4).map(|partition| format!("{}.p.{partition}", world.prefix)).collect();
     rabbit.wait_durable(&queues).await;
+    wait_for_partitions(&world).await;
     world.conversation.answer(Answer::text("ok").after(Duration::from_millis(30)));
     let mut killed = Instant::now();
     let kill = |_: &mut World| {
@@ -116,12 +126,13 @@ async fn an_update_accepted_before_the_broker_was_killed_is_handled() {
         rabbit.control(&["list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers"]);
     assert!(lost.is_empty(), "{lost:?} of {chats:?} got no answer; what the broker holds:\n{queues}");
     world.assert_no_dead_letters().await;
-    assert_doubled_by_the_kill(&world, &chats, killed);
+    assert_few_doubled(&world, &chats, killed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_worker_takes_over_from_one_that_was_killed() {
     let mut world = World::distributed().await;
+    wait_for_partitions(&world).await;
     let _other = world.add_worker().await;
     world.conversation.answer(Answer::text("ok").after(Duration::from_millis(50)));
     let mut killed = Instant::now();
@@ -132,7 +143,7 @@ async fn another_worker_takes_over_from_one_that_was_killed() {
     let chats = flood(&mut world, 60, 30, kill).await;
     assert_eq!(chats.len(), 60);
     all_answered(&world, &chats).await;
-    assert_doubled_by_the_kill(&world, &chats, killed);
+    assert_few_doubled(&world, &chats, killed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -277,7 +277,7 @@ async fn one_tool_at_a_time_holds_the_letters_and_ctrl_c_ends_it_cleanly(world: 
         assert!(stderr.contains("another tool has the dead letters"), "{stderr}");
     }
     let mut waiting = world.command(&["dead", "list", "--json", "--wait"]).start();
-    waiting.wait_stderr("waits for another tool").await;
+    waiting.wait_stderr("waits for another tool, which has the dead letters in hand").await;
     replay.interrupt();
     assert_eq!(replay.wait_exit().await, 3, "{}", replay.stderr());
     assert_eq!(waiting.wait_exit().await, 0, "{}", waiting.stderr());

@@ -16,7 +16,7 @@ over_both_worlds!(
 );
 
 /// What a tool says that waits.
-const WAITS: &str = "waits for another tool";
+const WAITS: &str = "waits for another tool, which has the dead letters in hand";
 
 /// Exit code, stdout, stderr.
 type Ended = (i32, String, String);
