@@ -132,3 +132,26 @@ async fn a_failover_is_followed_though_the_old_master_still_answers() {
     let more = world.metric(FAILURES, &[]).await - failures;
     assert!(more < 1.0, "{more} calls failed after the fail-over");
 }
+
+/// The broker's count of returns is all that is known of an update then, and the first of a partition is looked at by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_a_worker_that_takes_less_than_came_back_keeps_the_order() {
+    const TEXTS: usize = 100;
+    let redis = Redis::shared().await;
+    let proxy = Proxy::to(redis.address()).await;
+    proxy.cut();
+    let world = World::distributed().redis(&proxy.before(redis.url(), redis.address())).set("PARTITIONS", 1);
+    let mut world = world.set("CONVERSATION_SERVICE_TIMEOUT", 60).set("CONCURRENCY", 256).await;
+    world.conversation.answer(Answer::Hang);
+    let user = world.user();
+    let due: Vec<String> = (0..TEXTS).map(|n| format!("echo: {n}")).collect();
+    for n in 0..TEXTS {
+        world.accept(&Update::text(user, &n.to_string())).await;
+    }
+    world.wait_metric("tgw_partition_updates", &[("state", "in_hand")], TEXTS as f64).await;
+    world.worker_mut().kill9();
+    world.conversation.echo();
+    world.set("CONCURRENCY", 64);
+    let _second = world.add_worker().await;
+    assert_eq!(world.telegram.wait_texts(user, TEXTS).await, due);
+}

@@ -92,7 +92,7 @@ impl Settler {
     }
 
     /// Buries what is no update.
-    async fn settle_none(&self, body: Bytes, receipt: Receipt, signals: &Signals) -> Next {
+    async fn settle_malformed(&self, body: Bytes, receipt: Receipt, signals: &Signals) -> Next {
         let error = "a message in the queue is no update".to_owned();
         match self.publish(&Letter::malformed(error, None, None, body), &signals.abort).await {
             Ok(()) => acked(receipt).await,
@@ -264,7 +264,7 @@ impl Work for Settler {
                 let (next, left) = self.settle(group, &signals).await;
                 (next, left.map(|left| Job::Updates(Box::new(left))))
             }
-            Job::NoUpdate(body, receipt) => (self.settle_none(body, receipt, &signals).await, None),
+            Job::NoUpdate(body, receipt) => (self.settle_malformed(body, receipt, &signals).await, None),
         }
     }
 

@@ -17,9 +17,13 @@ use crate::events;
 use crate::job::Hand;
 use crate::token::Token;
 
-/// As many as any worker has in hand of a partition (design 3). Who claims with less and is handed nothing but
-/// returned updates can't know that it has the lowest of them.
-pub(super) const WIDEST: u16 = 256;
+/// As many as a worker asks for of a partition (design 3). Who asks for less and is handed nothing but returned updates
+/// can't know that it has the lowest of them.
+const MOST: u16 = 256;
+
+/// As many as can have come back: what another asked for, and one that was fetched to have the queue catch up, which is
+/// behind these as long as all are claimed at once.
+const WIDEST: u16 = MOST + 1;
 
 const NARROWEST: u16 = 16;
 
@@ -38,7 +42,7 @@ impl Keeper {
     pub(super) fn prefetch(&self) -> u16 {
         let share = self.share.borrow().partitions.len().max(1);
         let even = self.concurrency.div_ceil(u32::try_from(share).unwrap_or(u32::MAX));
-        even.clamp(NARROWEST.into(), WIDEST.into()) as u16
+        even.clamp(NARROWEST.into(), MOST.into()) as u16
     }
 
     /// Feeds the lanes until the claim ends.
@@ -65,6 +69,8 @@ impl Keeper {
     async fn feed_on(&mut self, taken: &mut Taken, lanes: &Settling) {
         let Taken { claim, prefetch, first, turn, chosen } = taken;
         let mut first = first.take();
+        // More may have come back than are asked for: not after a renewal for as many as before.
+        let mut may_be_more = true;
         loop {
             let First { returned, fresh } = settle_down(first.take(), &mut claim.updates, *prefetch).await;
             if *chosen && self.are_too_many(*prefetch, &returned) {
@@ -72,7 +78,8 @@ impl Keeper {
                 return;
             }
             let nothing_but = returned.len() >= usize::from(*prefetch);
-            if !*chosen && claim.has_to_be_renewed() && nothing_but && *prefetch < WIDEST {
+            let may_widen = turn.is_none() && claim.has_to_be_renewed() && *prefetch < MOST;
+            if may_widen && may_be_more && nothing_but {
                 *prefetch = WIDEST;
                 // Those that were handed out are not begun yet.
                 if claim.renew(*prefetch).await.is_err() {
@@ -87,7 +94,7 @@ impl Keeper {
                 return self.feed_turn(claim, *prefetch, turn, lanes).await;
             }
             let Some(next) = self.feed_until_renewal(claim, *prefetch, lanes, hand).await else { return };
-            *prefetch = next;
+            (may_be_more, *prefetch) = (next < *prefetch, next);
             lanes.renew();
             if claim.renew(*prefetch).await.is_err() {
                 return;
@@ -114,7 +121,7 @@ impl Keeper {
                     let wanted = self.prefetch();
                     // Where fewer may be in hand, no more are taken until fewer are: then they all come again. Fewer than
                     // a full prefetch: one of nothing but returned updates would be widened, and narrowed, for ever.
-                    if prefetch / 2 >= wanted && !paused {
+                    if (prefetch > MOST || prefetch / 2 >= wanted) && !paused {
                         claim.pause().await;
                         lanes.paused_until(wanted.saturating_sub(1));
                         paused = true;

@@ -3,7 +3,7 @@
 //! that the innocent are not counted up with a poison update, as little is in hand beside a much-returned
 //! one as it may have company, and it takes turns:
 //!
-//! * A partition is looked at through its first update. Where that one came back no more than five times the
+//! * A partition is looked at through its first update. Where that one came back no more than four times the
 //!   partition is taken whole, as ever.
 //! * Else the partition gets a turn: a few seconds, in which as many are in hand as `Company` says, and no
 //!   other partition of the worker has a turn. In the end it is one update, and it alone is counted
@@ -72,7 +72,8 @@ impl Keeper {
         let first = timeout(QUIET, claim.updates.deliveries.recv()).await.ok().flatten();
         let prefetch = match first.as_ref().filter(|first| first.redelivered) {
             Some(_) if self.one_by_one => 1,
-            Some(first) => Company::after_returns(first.returns).in_hand(whole),
+            // This look is a return too, and is seen when it comes again.
+            Some(first) => Company::after_returns(first.returns + 1).in_hand(whole),
             None => whole,
         };
         if prefetch == 1 {
@@ -87,8 +88,9 @@ impl Keeper {
 
     /// Whether one of the returned wants less company than it has with so many in hand.
     pub(super) fn are_too_many(&self, prefetch: u16, returned: &[Delivery]) -> bool {
-        let wanted = |delivery: &Delivery| Company::after_returns(delivery.returns).in_hand(self.prefetch());
-        returned.iter().any(|delivery| wanted(delivery) < prefetch)
+        let whole = self.prefetch();
+        let wanted = |delivery: &Delivery| Company::after_returns(delivery.returns).in_hand(whole);
+        returned.iter().any(|delivery| wanted(delivery) < prefetch.min(whole))
     }
 
     /// Feeds the lanes for the length of a turn, and waits until what was begun has ended.

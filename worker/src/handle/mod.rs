@@ -231,7 +231,7 @@ impl Handler {
         self.addresses.keep(&self.store, &address).await;
     }
 
-    /// Sends what is left of a plan that is kept.
+    /// Sends what is left of a plan that is kept. It parks when called, and sends when awaited: nothing may be between.
     fn go_on(&self, attempt: &Attempt<'_>, plan: Plan, run: &Run) -> impl Future<Output = Outcome> {
         let wait = run.parked_until_ms.saturating_sub(clock::now_ms());
         if let Some(call) = plan.calls.get(run.sent as usize).filter(|_| wait > 0) {

@@ -84,7 +84,8 @@ pub async fn open(database: &Database, partitions: u16) -> Result<(Publisher, Co
 }
 
 /// The file of the embedded queue and of the embedded store. The store is not saved from a damaged one: it may
-/// lose its memory, as Redis may (contract 3.8). A cache of 32 MiB wrote and read no faster (docs/performance.md).
+/// lose its memory, as Redis may (contract 3.8). With a cache of 32 MiB it took no more updates a second
+/// (docs/performance.md).
 pub const FILE: Kind = Kind { name: "tgw.redb", cache: 8 * 1024 * 1024, salvage };
 
 /// Saves what can be read of a damaged file. Keys that no file of ours has are damage themselves; what a

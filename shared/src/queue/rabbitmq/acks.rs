@@ -14,52 +14,53 @@ use lapin::types::DeliveryTag;
 
 use crate::queue::PublishError;
 
-/// What becomes of an ack.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Said,
+enum State {
+    Open,
     /// Another channel of the same claim has taken the place of this one: the update comes again, and is found to have
     /// ended.
-    NotNeeded,
-    Refused,
+    Superseded,
+    Closed,
 }
 
-/// The acks of a channel. What is said after the channel's close costs the whole connection (504), so the two exclude
-/// each other.
+/// The acks of a channel. What is said after our close of the channel costs the whole connection (504), so the two
+/// exclude each other. It keeps lapin from closing the channel by itself, so whoever ends a claim does.
 pub(super) struct Acks {
     channel: Channel,
-    fate: Mutex<Fate>,
+    state: Mutex<State>,
 }
 
 impl Acks {
     pub fn new(channel: Channel) -> Self {
-        Self { channel, fate: Mutex::new(Fate::Said) }
+        Self { channel, state: Mutex::new(State::Open) }
     }
 
     /// An error means that the partition is lost, and that the update comes again.
     pub fn ack(&self, delivery: DeliveryTag) -> Result<(), PublishError> {
-        let fate = self.fate();
-        match *fate {
-            Fate::Said => match self.channel.basic_ack(delivery, BasicAckOptions::default()).now_or_never() {
-                None | Some(Ok(())) => Ok(()),
-                Some(Err(_)) => Err(PublishError::Away),
-            },
-            Fate::NotNeeded => Ok(()),
-            Fate::Refused => Err(PublishError::Away),
+        let state = self.state();
+        match *state {
+            State::Open => {
+                match self.channel.basic_ack(delivery, BasicAckOptions::default()).now_or_never() {
+                    None | Some(Ok(())) => Ok(()),
+                    Some(Err(_)) => Err(PublishError::Away),
+                }
+            }
+            State::Superseded => Ok(()),
+            State::Closed => Err(PublishError::Away),
         }
     }
 
     /// The channel is about to be closed, and another one to follow.
-    pub fn renewed(&self) {
-        *self.fate() = Fate::NotNeeded;
+    pub fn supersede(&self) {
+        *self.state() = State::Superseded;
     }
 
     /// The channel is about to be closed, and the partition given back.
-    pub fn given_back(&self) {
-        *self.fate() = Fate::Refused;
+    pub fn close(&self) {
+        *self.state() = State::Closed;
     }
 
-    fn fate(&self) -> MutexGuard<'_, Fate> {
-        self.fate.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

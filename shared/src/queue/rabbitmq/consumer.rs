@@ -72,21 +72,13 @@ pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str
 /// A connection, and what is known through it.
 struct Connected {
     connection: Arc<Connection>,
-    /// Partitions whose queues have carried out all that was done with them before.
-    known: Mutex<BTreeSet<u16>>,
+    /// Partitions whose queues have carried out all that was done with them before they were first claimed on it.
+    caught_up: Mutex<BTreeSet<u16>>,
 }
 
 impl Connected {
-    fn is_known(&self, partition: u16) -> bool {
-        self.known().contains(&partition)
-    }
-
-    fn know(&self, partition: u16) {
-        self.known().insert(partition);
-    }
-
-    fn known(&self) -> MutexGuard<'_, BTreeSet<u16>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn caught_up(&self) -> MutexGuard<'_, BTreeSet<u16>> {
+        self.caught_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,7 +93,7 @@ fn offer(
             self.0.send_replace(None);
         }
     }
-    to.send_replace(Some(Arc::new(Connected { connection, known: Mutex::default() })));
+    to.send_replace(Some(Arc::new(Connected { connection, caught_up: Mutex::default() })));
     let withdraw = Withdraw(to);
     async move {
         let _withdraw = withdraw;
@@ -124,9 +116,10 @@ async fn in_time<T>(
 }
 
 /// Waits for the broker's answer, however late. While the queue's leader is frozen the broker puts the question to
-/// it for up to 30 s, and then to the next node; once it is asked it can't be taken back. lapin keeps the channel of
+/// it for up to 30 s, and then to the next node; once it is asked it can't be taken back. A fetch would then take an
+/// update from under whoever consumes the partition by now. And lapin keeps the channel of
 /// an unanswered `basic.consume` open, though nobody has it any more: given up, it becomes a consumer beside
-/// whoever consumes the partition then, and takes updates that nobody reads.
+/// them, and takes updates that nobody reads.
 async fn to_the_end<T>(
     partition: u16,
     asking: impl Future<Output = Result<T, lapin::Error>>,
@@ -222,31 +215,29 @@ impl Consumer {
         partition: u16,
         prefetch: u16,
     ) -> Result<Subscription, ClaimError> {
-        // Who takes but one has no room for what a look puts out of its order, and what it takes is a look itself.
-        if prefetch > 1 && !connected.is_known(partition) {
-            self.look(&connected.connection, partition).await?;
+        // Who takes but one can't put what comes in order, and by taking it has the queue catch up.
+        let has_to = prefetch > 1 && !connected.caught_up().contains(&partition);
+        if has_to {
+            self.catch_up(&connected.connection, partition).await?;
         }
         let subscription = self.subscribe(&connected.connection, partition, prefetch).await?;
-        connected.know(partition);
+        connected.caught_up().insert(partition);
         Ok(subscription)
     }
 
-    /// Waits until the queue knows all that was done with it before, and who had it is gone.
+    /// Waits until the queue has carried out all that was done with it before, and who had it is gone.
     ///
     /// A queue that has just started, or has another leader, answers a passive declare from what it has carried out so
     /// far, which need not be all that it has confirmed: it then knows nothing of the last consumer and of what that had in
-    /// hand (facts R6a). But a fetch is answered once all before it was carried out, and who counts it as a consumer has
-    /// carried it out. What was fetched goes back behind all that has come back meanwhile.
-    async fn look(&self, connection: &Connection, partition: u16) -> Result<(), ClaimError> {
+    /// hand (facts R6a). But a fetch is answered once all before it was carried out, and counts as a consumer from then on.
+    /// What was fetched goes back behind all that has come back meanwhile.
+    async fn catch_up(&self, connection: &Connection, partition: u16) -> Result<(), ClaimError> {
         let channel = in_time(partition, self.open(connection, partition)).await?;
         let queue = self.settings.partition_queue(partition);
         let fetch = channel.basic_get(queue.into(), BasicGetOptions::default());
         let fetched = to_the_end(partition, fetch).await?.is_some();
-        let outlasted = match fetched {
-            true => in_time(partition, self.outlast_others(&channel, partition, 1, 1)).await.map(drop),
-            false => Ok(()),
-        };
-        let closed = in_time(partition, channel.close(200, "looked".into())).await;
+        let outlasted = in_time(partition, self.outlast_others(&channel, partition, fetched.into())).await;
+        let closed = in_time(partition, channel.close(200, "caught up".into())).await;
         outlasted.and(closed)
     }
 
@@ -259,7 +250,7 @@ impl Consumer {
     ) -> Result<Subscription, ClaimError> {
         let channel = in_time(partition, self.open(connection, partition)).await?;
         let preparing = async {
-            let ready = self.outlast_others(&channel, partition, 0, 2).await?;
+            let ready = self.outlast_others(&channel, partition, 0).await?;
             // Per consumer: 4.3 refuses a global qos (facts R14), and without one lapin's inner queue is unbounded (facts L6).
             channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
             Ok(ready)
@@ -281,14 +272,13 @@ impl Consumer {
 
     /// Waits until no consumers are left on the queue but so many; how many updates are in it then. A node that has just
     /// started still knows consumers of before it died, and would hand out fresh updates before the ones that they had
-    /// in hand. In a cluster that has just lost the queue's leader the count can also be a false 0, so that has to be found
-    /// more `often` than once.
+    /// in hand. In a cluster that has just lost the queue's leader the count can also be false, so it has to be found twice.
+    /// After `OLD_CONSUMER` it is not waited for any more.
     async fn outlast_others(
         &self,
         channel: &Channel,
         partition: u16,
         left: u32,
-        often: u32,
     ) -> Result<u32, lapin::Error> {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let queue = self.settings.partition_queue(partition);
@@ -298,7 +288,7 @@ impl Consumer {
                 channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await?;
             ready = declared.message_count();
             found = if declared.consumer_count() == left { found + 1 } else { 0 };
-            if found == often {
+            if found == 2 {
                 break;
             }
             tokio::time::sleep(LOOK).await;

@@ -165,7 +165,7 @@ impl Forwarder {
                 reply.send(()).ok();
             }
             Order::Renew { prefetch, reply } => {
-                self.subscription.acks.renewed();
+                self.subscription.acks.supersede();
                 let closed = self.subscription.channel.close(200, "taken again".into());
                 closed.await.map_err(|_| ClaimError::Away)?;
                 let Holding { consumer, connection, partition, .. } = &self.holding;
@@ -183,7 +183,7 @@ impl Forwarder {
         let Holding { lease, place, .. } = self.holding;
         let Subscription { channel, consumer, acks, .. } = self.subscription;
         drop(consumer);
-        acks.given_back();
+        acks.close();
         let closed = channel.close(200, "given back".into()).await;
         if let Err(error) = closed.and(lease.give_back().await) {
             tracing::debug!(%error, "a partition was gone already");
