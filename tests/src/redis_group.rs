@@ -98,7 +98,7 @@ impl RedisCluster {
         .await;
         for replica in &self.nodes[self.masters..] {
             wait_for("a replica has its master's data", LONG, || async {
-                replica.order(&["INFO", "replication"]).await.contains("master_link_status:up").then_some(())
+                replica.replication().await?.contains("master_link_status:up").then_some(())
             })
             .await;
         }
@@ -129,7 +129,7 @@ impl RedisCluster {
     /// Until that replica has taken its master's place.
     pub async fn wait_promoted(&self, replica: usize) {
         wait_for("the replica is the master", LONG, || async {
-            self.nodes[replica].order(&["INFO", "replication"]).await.contains("role:master").then_some(())
+            self.nodes[replica].replication().await?.contains("role:master").then_some(())
         })
         .await;
     }
@@ -238,8 +238,7 @@ impl RedisSentinels {
     /// Until the second server follows the first, and the sentinels know of it.
     pub async fn wait_following(&self) {
         wait_for("the replica follows the master", 2 * LONG, || async {
-            let follows =
-                self.servers[1].order(&["INFO", "replication"]).await.contains("master_link_status:up");
+            let follows = self.servers[1].replication().await?.contains("master_link_status:up");
             let mut known = follows;
             for sentinel in &self.sentinels {
                 let masters = sentinel.masters(&self.options, self.password.as_deref()).await?;
@@ -256,7 +255,7 @@ impl RedisSentinels {
     /// Until the second server has taken the first one's place.
     pub async fn wait_promoted(&self) {
         wait_for("the replica is the master", 2 * LONG, || async {
-            self.servers[1].order(&["INFO", "replication"]).await.contains("role:master").then_some(())
+            self.servers[1].replication().await?.contains("role:master").then_some(())
         })
         .await;
     }

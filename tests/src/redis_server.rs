@@ -148,6 +148,13 @@ impl Redis {
         }
     }
 
+    /// What it says of its master or its replicas. Nothing where it cut the connection over that: a sentinel that changes
+    /// a server's role kills its clients in the same breath (`CLIENT KILL TYPE NORMAL`, in its source).
+    pub async fn replication(&self) -> Option<String> {
+        let mut connection = self.connect().await;
+        redis::cmd("INFO").arg("replication").query_async(&mut connection).await.ok()
+    }
+
     /// Follows nobody any more, and takes writes.
     pub async fn promote(&self) {
         self.replica_of("NO", "ONE").await;
