@@ -44,13 +44,14 @@ impl Gateway {
         let mut problems = Problems::default();
         let ingress = problems.take_all(ingress::Settings::read(values));
         let worker = problems.take_all(worker::Settings::read(values));
+        let outside = problems.take_all(Outside::read(values));
         let traces = problems.take_all(traces::Settings::read(values, SERVICE_NAME));
-        let (Some(ingress), Some(worker), Some(_)) = (ingress, worker, traces) else {
+        let (Some(ingress), Some(worker), Some(outside), Some(_)) = (ingress, worker, outside, traces) else {
             problems.once_each();
             return Err(problems.into());
         };
         let readiness = Readiness::default();
-        let backends = Backends::open(values, &ingress, &readiness).await?;
+        let backends = Backends::open(values, outside, &ingress, &readiness).await?;
         let letters = backends.keeper(values);
         let window = backends.window(values, &readiness, ingress.secrets.accepted());
         let Backends { publisher, consumer, letters: burying, workers, store, partitions, database, spool } =
@@ -99,6 +100,29 @@ impl Gateway {
         match (ingress?, worker?) {
             (Stopped::Clean, Stopped::Clean) => Ok(Stopped::Clean),
             _ => Ok(Stopped::TimeRanOut),
+        }
+    }
+}
+
+/// The queue and the store that the settings ask for outside this process, checked; nothing is opened here.
+struct Outside {
+    broker: Option<rabbitmq::Settings>,
+    redis: Option<store::redis::Settings>,
+    /// Of the embedded queue too.
+    partitions: u16,
+}
+
+impl Outside {
+    fn read(values: &Values) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let broker = values.is_given("AMQP_URL").then(|| rabbitmq::Settings::read(values));
+        let redis = ["REDIS_URL", "REDIS_HOST", "REDIS_PORT"].iter().any(|name| values.is_given(name));
+        let redis = redis.then(|| store::redis::Settings::read(values));
+        let broker = problems.take(broker.transpose());
+        let redis = problems.take(redis.transpose());
+        match (broker, redis, problems.take(rabbitmq::read_partitions(values))) {
+            (Some(broker), Some(redis), Some(partitions)) => Ok(Self { broker, redis, partitions }),
+            _ => Err(problems),
         }
     }
 }
@@ -153,18 +177,11 @@ impl Backends {
 
     async fn open(
         values: &Values,
+        outside: Outside,
         ingress: &ingress::Settings,
         readiness: &Readiness,
     ) -> Result<Self, Failure> {
-        let broker = values
-            .is_given("AMQP_URL")
-            .then(|| rabbitmq::Settings::read(values))
-            .transpose()
-            .map_err(Problems::from)?;
-        let redis = ["REDIS_URL", "REDIS_HOST", "REDIS_PORT"].iter().any(|name| values.is_given(name));
-        let redis =
-            redis.then(|| store::redis::Settings::read(values)).transpose().map_err(Problems::from)?;
-        let partitions = rabbitmq::read_partitions(values).map_err(Problems::from)?;
+        let Outside { broker, redis, partitions } = outside;
         let database = match (&broker, &redis) {
             (Some(_), Some(_)) => None,
             _ => Some(data_dir::open(values, embedded::FILE)?),

@@ -137,14 +137,16 @@ async fn a_second_process_in_the_same_data_dir_ends_with_2() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_is_wrong_is_told_a_line_each() {
-    let mut process =
-        worker().env("PARTITIONS", "abc").env("SESSION_TTL", "x").env("CONCURRENCY", "0").start();
-    assert_eq!(process.wait_exit().await, 2);
-    let said = process.stderr();
-    let lines: Vec<_> = said.trim_end().lines().collect();
-    assert_eq!(lines.len(), 3, "{said}");
-    for name in ["PARTITIONS", "SESSION_TTL", "CONCURRENCY"] {
-        assert!(lines.iter().any(|line| line.contains(name)), "{name}: {said}");
+    for part in [worker(), run(), run().env("AMQP_URL", "amqp://127.0.0.1:1")] {
+        let mut process =
+            part.env("PARTITIONS", "abc").env("SESSION_TTL", "x").env("CONCURRENCY", "0").start();
+        assert_eq!(process.wait_exit().await, 2);
+        let said = process.stderr();
+        let lines: Vec<_> = said.trim_end().lines().collect();
+        assert_eq!(lines.len(), 3, "{said}");
+        for name in ["PARTITIONS", "SESSION_TTL", "CONCURRENCY"] {
+            assert!(lines.iter().any(|line| line.contains(name)), "{name}: {said}");
+        }
     }
 }
 
