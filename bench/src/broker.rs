@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Future, StreamExt as _};
+use harness::goodbye;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
     QueueDeclareOptions, QueuePurgeOptions,
@@ -59,7 +60,7 @@ impl Queues {
             let purged = channel.queue_purge(self.name(partition).into(), QueuePurgeOptions::default()).await;
             sum += u64::from(purged.expect("the queue is there"));
         }
-        connection.close(200, "done".into()).await.ok();
+        goodbye(&connection).await.ok();
         sum
     }
 
@@ -74,7 +75,7 @@ impl Queues {
                 channel.queue_declare(self.name(partition).into(), passive, FieldTable::default()).await;
             sum += u64::from(queue.expect("the queue is there").message_count());
         }
-        connection.close(200, "done".into()).await.ok();
+        goodbye(&connection).await.ok();
         sum
     }
 
@@ -116,7 +117,7 @@ impl Queues {
         let rate = (confirmed.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64();
         stop.store(true, Ordering::Relaxed);
         ended(owners).await;
-        connection.close(200, "done".into()).await.ok();
+        goodbye(&connection).await.ok();
         rate
     }
 
@@ -154,7 +155,7 @@ impl Queues {
             latencies.extend(some.expect("no asker panics"));
         }
         ended(owners).await;
-        connection.close(200, "done".into()).await.ok();
+        goodbye(&connection).await.ok();
         Latencies::of(latencies)
     }
 
@@ -228,7 +229,7 @@ impl Queues {
             sleep(Duration::from_millis(1)).await;
         }
         let rate = count as f64 / begun.elapsed().as_secs_f64();
-        connection.close(200, "done".into()).await.ok();
+        goodbye(&connection).await.ok();
         while tasks.join_next().await.is_some() {}
         rate
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use lapin::message::BasicGetMessage;
 use lapin::options::BasicGetOptions;
 use lapin::types::AMQPValue;
-use lapin::{Connection, ConnectionProperties};
 use serde_json::Value;
 
+use crate::amqp::{channel, goodbye};
 use crate::wait::wait_for;
 
 /// Through a closing connection the broker needs a moment to make the letters visible again.
@@ -63,16 +63,14 @@ impl Letter {
 
 /// All letters of a deployment, in the order of their queue; none where the queue does not exist yet.
 pub async fn dead_letters(amqp_url: &str, prefix: &str) -> Vec<Letter> {
-    let connection =
-        Connection::connect(amqp_url, ConnectionProperties::default()).await.expect("the broker runs");
-    let channel = connection.create_channel().await.expect("a channel");
+    let (connection, channel) = channel(amqp_url).await;
     let queue = format!("{prefix}.dead");
     let mut letters = Vec::new();
     // An error here is a queue that is not declared: the channel then closes and the connection with it.
     while let Ok(Some(got)) = channel.basic_get(queue.as_str().into(), BasicGetOptions::default()).await {
         letters.push(letter(got));
     }
-    connection.close(200, "looked".into()).await.ok();
+    goodbye(&connection).await.ok();
     letters
 }
 

@@ -5,6 +5,7 @@
 //! A harness that cannot do its work has to fail the test at once, so it unwraps and panics freely.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+mod amqp;
 pub mod catalogue;
 mod certificates;
 mod chaos;
@@ -47,6 +48,7 @@ mod wait;
 mod world;
 mod world_builder;
 
+pub use amqp::goodbye;
 pub use certificates::Certificates;
 pub use chaos::Stage;
 pub use client::http_client;

@@ -7,15 +7,14 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lapin::options::{BasicPublishOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{Connection, ConnectionProperties};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use crate::amqp::goodbye;
 use crate::epmd::register;
 use crate::group::Group;
 use crate::installation::Installation;
@@ -198,53 +197,6 @@ impl Rabbit {
         self.control(&["add_user", name, name]);
     }
 
-    /// Deletes an exchange: rabbitmqctl can't.
-    pub async fn delete_exchange(&self, name: &str) {
-        let (connection, channel) = self.channel().await;
-        channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.expect("it was there");
-        connection.close(200, "done".into()).await.expect("it ends");
-    }
-
-    /// Deletes a queue, with what is in it.
-    pub async fn delete_queue(&self, name: &str) {
-        let (connection, channel) = self.channel().await;
-        channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("it was there");
-        connection.close(200, "done".into()).await.expect("it ends");
-    }
-
-    /// Makes a classic queue that lasts: none of ours is one.
-    pub async fn declare_classic(&self, name: &str) {
-        let (connection, channel) = self.channel().await;
-        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-        channel.queue_declare(name.into(), durable, FieldTable::default()).await.expect("nobody has it");
-        connection.close(200, "done".into()).await.expect("it ends");
-    }
-
-    /// Holds an exclusive queue until the connection that is returned is closed: a lock, as a process has it.
-    pub async fn lock(&self, queue: &str) -> Connection {
-        let (connection, channel) = self.channel().await;
-        let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-        channel.queue_declare(queue.into(), exclusive, FieldTable::default()).await.expect("nobody has it");
-        connection
-    }
-
-    /// Says something on an exchange, as a process does that wants an answer.
-    pub async fn ask(&self, exchange: &str, kind: &str, reply_to: &str) {
-        let (connection, channel) = self.channel().await;
-        let properties = BasicProperties::default().with_type(kind.into()).with_reply_to(reply_to.into());
-        let options = BasicPublishOptions::default();
-        let said = channel.basic_publish(exchange.into(), "".into(), options, b"{}", properties).await;
-        said.expect("the exchange is there");
-        connection.close(200, "done".into()).await.expect("it ends");
-    }
-
-    async fn channel(&self) -> (Connection, Channel) {
-        let properties = ConnectionProperties::default();
-        let connection = Connection::connect(&self.url, properties).await.expect("the broker runs");
-        let channel = connection.create_channel().await.expect("a channel");
-        (connection, channel)
-    }
-
     fn own(&mut self) -> &mut Node {
         self.node.as_mut().expect("only a private RabbitMQ is the test's to start, stop and block")
     }
@@ -357,5 +309,5 @@ impl Node {
 async fn shakes_hands(url: &str) -> Option<()> {
     let connecting = Connection::connect(url, ConnectionProperties::default());
     let connection = timeout(Duration::from_secs(2), connecting).await.ok()?.ok()?;
-    connection.close(200, "seen".into()).await.ok()
+    goodbye(&connection).await.ok()
 }

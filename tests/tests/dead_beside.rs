@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use harness::{
-    Answer, LONG, ProcessBuilder, Rabbit, Update, World, WorldBuilder, over_both_worlds, wait_until,
+    Answer, LONG, ProcessBuilder, Rabbit, Update, World, WorldBuilder, goodbye, over_both_worlds, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -133,7 +133,7 @@ async fn a_tool_that_answers_nothing_keeps_the_letters_to_itself() {
     }
     let mut waiting = world.command(&["dead", "list", "--json", "--wait"]).start();
     waiting.wait_stderr(WAITS).await;
-    lock.close(200, "free".into()).await.unwrap();
+    goodbye(&lock).await.unwrap();
     assert_eq!(waiting.wait_exit().await, 0, "{}", waiting.stderr());
     assert_eq!(serde_json::from_str::<Vec<Value>>(&waiting.stdout()).unwrap().len(), 2);
 }

@@ -1,0 +1,70 @@
+//! What a test does on a broker by itself, over AMQP: rabbitmqctl can't, or a process of ours would do it so.
+
+use std::time::Duration;
+
+use lapin::options::{BasicPublishOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use tokio::time::timeout;
+
+use crate::rabbit::Rabbit;
+
+impl Rabbit {
+    /// Deletes an exchange: rabbitmqctl can't.
+    pub async fn delete_exchange(&self, name: &str) {
+        let (connection, channel) = channel(self.url()).await;
+        channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await.expect("it was there");
+        goodbye(&connection).await.expect("it ends");
+    }
+
+    /// Deletes a queue, with what is in it.
+    pub async fn delete_queue(&self, name: &str) {
+        let (connection, channel) = channel(self.url()).await;
+        channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("it was there");
+        goodbye(&connection).await.expect("it ends");
+    }
+
+    /// Makes a classic queue that lasts: none of ours is one.
+    pub async fn declare_classic(&self, name: &str) {
+        let (connection, channel) = channel(self.url()).await;
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(name.into(), durable, FieldTable::default()).await.expect("nobody has it");
+        goodbye(&connection).await.expect("it ends");
+    }
+
+    /// Holds an exclusive queue until the connection that is returned is closed: a lock, as a process has it.
+    pub async fn lock(&self, queue: &str) -> Connection {
+        let (connection, channel) = channel(self.url()).await;
+        let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+        channel.queue_declare(queue.into(), exclusive, FieldTable::default()).await.expect("nobody has it");
+        connection
+    }
+
+    /// Says something on an exchange, as a process does that wants an answer.
+    pub async fn ask(&self, exchange: &str, kind: &str, reply_to: &str) {
+        let (connection, channel) = channel(self.url()).await;
+        let properties = BasicProperties::default().with_type(kind.into()).with_reply_to(reply_to.into());
+        let options = BasicPublishOptions::default();
+        let said = channel.basic_publish(exchange.into(), "".into(), options, b"{}", properties).await;
+        said.expect("the exchange is there");
+        goodbye(&connection).await.expect("it ends");
+    }
+}
+
+/// A channel, on a connection of its own.
+pub(crate) async fn channel(url: &str) -> (Connection, Channel) {
+    let connection =
+        Connection::connect(url, ConnectionProperties::default()).await.expect("the broker runs");
+    let channel = connection.create_channel().await.expect("a channel");
+    (connection, channel)
+}
+
+/// Closes a connection, whose channels have nothing under way, and takes it for closed after 5 s: lapin (4.12.3) was seen,
+/// once, to wait for ever for the end of a connection that the broker had seen end.
+///
+/// # Errors
+///
+/// It was lost before.
+pub async fn goodbye(connection: &Connection) -> Result<(), lapin::Error> {
+    timeout(Duration::from_secs(5), connection.close(200, "done".into())).await.unwrap_or(Ok(()))
+}
