@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{ReadTransaction, WriteTransaction};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use look::{Look, Unreadable};
 pub use open::OpenError;
@@ -39,6 +39,10 @@ pub struct Kind {
 /// Writes that wait for the writer. Whoever comes when it is full waits too, so memory stays bounded (I5).
 const WAITING: usize = 1024;
 
+/// Reads that are under way at once, each on a thread. Where each of 32 partitions had one, `tgw run` had 55 threads of the
+/// runtime's under load and took no more updates a second (docs/performance.md).
+const READS: usize = 4;
+
 /// Why something could not be written or read. Every write is all or nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseError {
@@ -60,6 +64,7 @@ pub struct Database {
     file: Arc<File>,
     jobs: mpsc::Sender<Message>,
     set_aside: Option<Arc<Path>>,
+    reads: Arc<Semaphore>,
 }
 
 impl Database {
@@ -87,7 +92,7 @@ impl Database {
         let writer = Writer::new(Arc::clone(&file), reopen, waiting);
         let run = move || writer.run(lock);
         std::thread::Builder::new().name("tgw-database".to_owned()).spawn(run)?;
-        Ok(Self { file, jobs, set_aside: None })
+        Ok(Self { file, jobs, set_aside: None, reads: Arc::new(Semaphore::new(READS)) })
     }
 
     /// Where `open` put a file that it found damaged.
@@ -124,14 +129,21 @@ impl Database {
     /// Runs `work` on what is on disk now.
     ///
     /// On a blocking thread: redb keeps a bounded cache of its own, and what is not in there is a read of
-    /// the disk, which a backlog larger than the machine's memory makes a slow one.
+    /// the disk, which a backlog larger than the machine's memory makes a slow one. Waits while others read.
     pub async fn read<T, W>(&self, work: W) -> Result<T, DatabaseError>
     where
         T: Send + 'static,
         W: FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
     {
         let file = Arc::clone(&self.file);
-        match tokio::task::spawn_blocking(move || file.read(work)).await {
+        // Never closed; without a place there would just be no bound.
+        let place = Arc::clone(&self.reads).acquire_owned().await;
+        let reading = move || {
+            // Until the thread is done, also when nobody waits for it any more.
+            let _place = place;
+            file.read(work)
+        };
+        match tokio::task::spawn_blocking(reading).await {
             Ok(outcome) => {
                 if let Err(DatabaseError::Disk(_)) = outcome {
                     // No room means that writes are coming, which meet the failure themselves.

@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
 use std::{fs, io};
 
 use redb::backends::InMemoryBackend;
@@ -257,4 +257,23 @@ async fn a_disk_that_was_full_is_written_again_without_a_restart() {
         database.read(|txn| Ok(txn.open_table(NUMBERS)?.get(4)?.map(|n| n.value()))).await,
         Ok(Some(4))
     );
+}
+
+#[tokio::test]
+async fn few_read_at_a_time_and_all_of_them_in_the_end() {
+    let folder = filled().await;
+    let database = Database::open(folder.path(), KIND).unwrap();
+    let (reading, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let as_many = Arc::new(Barrier::new(READS));
+    let reads = (0..4 * READS).map(|_| {
+        let (reading, most, as_many) = (reading.clone(), most.clone(), as_many.clone());
+        database.read(move |_| {
+            most.fetch_max(reading.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            as_many.wait();
+            reading.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        })
+    });
+    assert!(futures_util::future::join_all(reads).await.into_iter().all(|read| read.is_ok()));
+    assert_eq!(most.load(Ordering::SeqCst) as usize, READS, "at the same time");
 }
