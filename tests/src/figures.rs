@@ -149,8 +149,10 @@ impl Figures {
         none("mixtures of two answers", self.mixed.len(), &self.mixed);
         none("dead letters", self.dead.len(), &self.dead);
         none("messages that no service sent", self.others.len(), &self.others);
-        if self.duplicates > self.bound {
-            wrong.push(format!("{} duplicates where {} may be", self.duplicates, self.bound));
+        // What a store that was away explains is in no kill's bound.
+        let of_kills = self.duplicates - self.unexplained_without_store;
+        if of_kills > self.bound {
+            wrong.push(format!("{of_kills} duplicates where {} may be", self.bound));
         }
         wrong
     }
@@ -304,6 +306,10 @@ mod tests {
         assert_eq!((killed.duplicates, killed.bound, killed.unexplained.len()), (1, 4, 0));
         let ingress = figures_of(&texts, |ledger| ledger.fault(Fault::KillIngress));
         assert_eq!((ingress.bound, ingress.unexplained.len()), (0, 1));
+        let begun = Instant::now();
+        let away = figures_of(&texts, |ledger| ledger.store_was_away(begun, Instant::now()));
+        assert_eq!((away.duplicates, away.bound, away.unexplained_without_store), (1, 0, 1));
+        assert_eq!(away.wrong(), Vec::<String>::new());
     }
 
     #[test]
