@@ -29,3 +29,5 @@ mod rate;
 mod restart;
 #[path = "doors/store.rs"]
 mod store;
+#[path = "doors/users.rs"]
+mod users;

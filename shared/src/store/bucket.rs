@@ -5,7 +5,7 @@
 //! late-comer is judged as if it had come in its place: it passes if neither it nor a charge already
 //! granted after it would have found the bucket empty.
 //!
-//! Pure. The Redis store does the same in Lua (`scripts/begin.lua`); a test holds the two equal.
+//! Pure. The Redis store does the same in Lua (`redis/begin.lua`); a test holds the two equal.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +13,11 @@ use serde::{Deserialize, Serialize};
 pub const HISTORY: usize = 32;
 
 /// A user's bucket. Times are ms since the epoch; levels are in thousandths of a token.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
+    /// The level right after the latest charge. It is kept, so that a charge in its order is judged by what was granted under the
+    /// settings of its time: where the limit is made stricter, nobody is limited for what they did before.
+    level: i64,
     /// The level right after `base_ms`, when the oldest forgotten charge was made.
     base_level: i64,
     base_ms: i64,
@@ -27,7 +30,8 @@ const TOKEN: i64 = 1000;
 impl Bucket {
     /// A bucket that nobody has drawn from.
     pub fn full(requests: u32) -> Self {
-        Self { base_level: i64::from(requests) * TOKEN, base_ms: 0, charges: Vec::new() }
+        let level = i64::from(requests) * TOKEN;
+        Self { level, base_level: level, base_ms: 0, charges: Vec::new() }
     }
 
     /// Takes a token as of `acted_ms`, if there is one. `requests` is the bucket's size, `window_ms` the
@@ -36,29 +40,38 @@ impl Bucket {
         if acted_ms < self.base_ms {
             return true;
         }
+        let after = |level, passed_ms| refilled(level, passed_ms, requests, window_ms) - TOKEN;
+        let latest = self.charges.last().copied().unwrap_or(self.base_ms);
         let at = self.charges.partition_point(|charge| *charge <= acted_ms);
+        let level = if acted_ms < latest {
+            self.with_late(at, acted_ms, after)
+        } else {
+            Some(after(self.level, acted_ms - latest)).filter(|level| *level >= 0)
+        };
+        let Some(level) = level else { return false };
+        self.level = level;
         self.charges.insert(at, acted_ms);
-        if self.lowest_level(requests, window_ms) < 0 {
-            self.charges.remove(at);
-            return false;
-        }
         if self.charges.len() > HISTORY {
             let oldest = self.charges.remove(0);
-            self.base_level = refilled(self.base_level, oldest - self.base_ms, requests, window_ms) - TOKEN;
+            self.base_level = after(self.base_level, oldest - self.base_ms);
             self.base_ms = oldest;
         }
         true
     }
 
-    /// The lowest level right after any remembered charge.
-    fn lowest_level(&self, requests: u32, window_ms: u64) -> i64 {
-        let (mut level, mut then, mut lowest) = (self.base_level, self.base_ms, i64::MAX);
-        for charge in &self.charges {
-            level = refilled(level, charge - then, requests, window_ms) - TOKEN;
-            then = *charge;
-            lowest = lowest.min(level);
+    /// The level after the latest charge if one of `acted_ms` were in its place; none if that or one behind it would
+    /// have found the bucket empty.
+    fn with_late(&self, at: usize, acted_ms: i64, after: impl Fn(i64, i64) -> i64) -> Option<i64> {
+        let (before, behind) = self.charges.split_at(at);
+        let step = |(level, then), charge: &i64| (after(level, charge - then), *charge);
+        let mut reached = before.iter().fold((self.base_level, self.base_ms), step);
+        for charge in std::iter::once(&acted_ms).chain(behind) {
+            reached = step(reached, charge);
+            if reached.0 < 0 {
+                return None;
+            }
         }
-        lowest
+        Some(reached.0)
     }
 }
 
@@ -104,6 +117,15 @@ mod tests {
             charges(1, 1000, &[100_000, 90_000, 91_000, 91_500, 99_500]),
             [true, true, true, false, false]
         );
+    }
+
+    #[test]
+    fn a_stricter_limit_does_not_judge_what_was_granted_before_it() {
+        let mut bucket = Bucket::full(20);
+        assert!((0..20).all(|_| bucket.charge(1_000_000, 20, 60_000)));
+        assert!(!bucket.charge(1_000_999, 1, 1000));
+        assert!(bucket.charge(1_001_000, 1, 1000));
+        assert!(!bucket.charge(1_001_001, 1, 1000));
     }
 
     #[test]

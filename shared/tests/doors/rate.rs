@@ -11,6 +11,7 @@ crate::over_stores!(
     the_second_in_a_window_is_limited,
     the_verdict_on_an_update_is_given_once,
     an_album_is_charged_once,
+    a_stricter_limit_does_not_judge_what_was_granted_before_it,
     both_rooms_judge_as_the_bucket_does,
 );
 
@@ -66,20 +67,34 @@ async fn an_album_is_charged_once(stored: Stored) {
     assert!(!limited(&stored, 21, 6, part).await, "the same album sent by another");
 }
 
+async fn a_stricter_limit_does_not_judge_what_was_granted_before_it(stored: Stored) {
+    for update_id in 1..=20 {
+        let burst = Charge { requests: 20, window_ms: 60_000, ..ONE_A_SECOND };
+        assert!(!limited(&stored, update_id, 5, burst).await);
+    }
+    let at = |acted_ms| Charge { acted_ms, ..ONE_A_SECOND };
+    assert!(limited(&stored, 21, 5, at(NOW + 999)).await);
+    assert!(!limited(&stored, 22, 5, at(NOW + 1000)).await);
+    assert!(limited(&stored, 23, 5, at(NOW + 1001)).await);
+}
+
 async fn both_rooms_judge_as_the_bucket_does(stored: Stored) {
-    for (owner, requests, window_ms) in [(1, 1, 1000), (2, 3, 1000), (3, 5, 7777), (4, 1, 1), (5, 20, 60_000)]
-    {
-        let mut model = Bucket::full(requests);
+    let limits = [(1, 1000), (3, 1000), (5, 7777), (1, 1), (20, 60_000)];
+    for (owner, first) in (1..).zip(limits) {
+        let mut model = Bucket::full(first.0);
         let mut latest = NOW;
-        for update_id in 0..200 {
-            let step = rand::random_range(0..=2 * window_ms / u64::from(requests));
+        for update_id in 0..250 {
+            // What an operator sets is changed now and then, and the history stays.
+            let (requests, window_ms) =
+                if update_id < 150 { first } else { limits[rand::random_range(0..limits.len())] };
+            let step = rand::random_range(0..=2 * first.1 / u64::from(first.0));
             latest += step;
             // Every fifth one comes late.
-            let late = if update_id % 5 == 4 { rand::random_range(0..=10 * window_ms) } else { 0 };
+            let late = if update_id % 5 == 4 { rand::random_range(0..=10 * first.1) } else { 0 };
             let acted_ms = latest - late;
             let charge = Charge { acted_ms, requests, window_ms, ..ONE_A_SECOND };
             let expected = !model.charge(acted_ms as i64, requests, window_ms);
-            let verdict = limited(&stored, owner as u64 * 1000 + update_id, owner, charge).await;
+            let verdict = limited(&stored, owner * 1000 + update_id, owner as i64, charge).await;
             assert_eq!(verdict, expected, "{requests} in {window_ms} ms, update {update_id} at {acted_ms}");
         }
     }

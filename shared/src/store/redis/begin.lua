@@ -12,10 +12,12 @@ local charged, acted = ARGV[7] == '1', tonumber(ARGV[8])
 local requests, window = tonumber(ARGV[9]), tonumber(ARGV[10])
 local TOKEN = 1000
 
-if redis.call('TYPE', KEYS[1]).ok == 'string' then
+-- Of an update that has ended one word is kept, which is no hash: so the one read tells that too.
+local known = redis.pcall('HMGET', KEYS[1], 'attempts', 'claim', 'limited', 'plan', 'sent', 'dying', 'parked', 'album')
+if known.err then
+  if not string.find(known.err, 'WRONGTYPE', 1, true) then return known end
   return {'ended', 0, false, 0, false, 0, false, 0, false, false}
 end
-local known = redis.call('HMGET', KEYS[1], 'attempts', 'claim', 'limited', 'plan', 'sent', 'dying', 'parked', 'album')
 local attempts, ours = tonumber(known[1]) or 0, known[2] == worker
 local begun_before = attempts > 0
 if attempts > 0 and not ours and not suspect_may_run then
@@ -29,49 +31,68 @@ end
 local user_id = false
 if user ~= '' then
   user_id = redis.call('GET', KEYS[2]) or ('user_' .. user)
+  -- A server without memory refuses this one, and so the script as a whole; behind a write that it takes, such as GETEX or
+  -- EXPIRE, it would let all others pass.
   redis.call('SET', KEYS[2], user_id, 'EX', session_seconds)
 end
 
 local sticky = ARGV[15] == '1' and redis.call('GET', KEYS[5])
 
--- The bucket is a list of numbers: its level (thousandths of a token) and time at the oldest forgotten
--- charge, then the times of the charges since, ascending. The same arithmetic as store/bucket.rs.
 local function refilled(level, passed)
   local size = requests * TOKEN
   if passed >= window then return size end
   return math.min(size, level + math.floor(passed * size / window))
 end
 
-local function lowest(bucket)
-  local level, before, least = bucket[1], bucket[2], math.huge
-  for at = 3, #bucket do
-    level = refilled(level, bucket[at] - before) - TOKEN
-    before = bucket[at]
-    least = math.min(least, level)
+-- %.0f, since Lua would write a time in ms as 1.7e+12.
+local function text(number) return string.format('%.0f', number) end
+
+-- The bucket, as text: its level (thousandths of a token) and time at the latest charge and how many charges are
+-- remembered; then, behind a bar, level and time at the oldest forgotten one, and the times of the charges since,
+-- ascending. The same arithmetic as store/bucket.rs. The bar is there so that a charge in its order, as nearly all
+-- are, is judged and written without the history's being read.
+local function keep(level, latest, count, history)
+  redis.call('SET', KEYS[3], table.concat({text(level), latest, count}, ' ') .. '|' .. history, 'EX', ARGV[11])
+end
+
+-- With the oldest charge forgotten if there is one more than is remembered.
+local function trimmed(count, history)
+  if count <= tonumber(ARGV[14]) then return count, history end
+  local level, since, oldest, rest = string.match(history, '^(%-?%d+) (%d+) (%d+)(.*)$')
+  level = refilled(tonumber(level), tonumber(oldest) - tonumber(since)) - TOKEN
+  return count - 1, text(level) .. ' ' .. oldest .. rest
+end
+
+-- One that acted before another that was charged: judged in its place, and with those behind it.
+local function charge_late(count, history)
+  local numbers = {}
+  for number in string.gmatch(history, '%S+') do numbers[#numbers + 1] = number end
+  local level, since = tonumber(numbers[1]), tonumber(numbers[2])
+  if acted < since then return true end
+  local at = #numbers + 1
+  while at > 3 and tonumber(numbers[at - 1]) > acted do at = at - 1 end
+  table.insert(numbers, at, ARGV[8])
+  for place = 3, #numbers do
+    local now = tonumber(numbers[place])
+    level, since = refilled(level, now - since) - TOKEN, now
+    if place >= at and level < 0 then return false end
   end
-  return least
+  keep(level, numbers[#numbers], trimmed(count + 1, table.concat(numbers, ' ')))
+  return true
 end
 
 -- Takes a token as of `acted`; true where there was one.
 local function charge()
-  local bucket = {}
-  for number in string.gmatch(redis.call('GET', KEYS[3]) or '', '%S+') do
-    bucket[#bucket + 1] = tonumber(number)
-  end
-  if #bucket == 0 then bucket = {requests * TOKEN, 0} end
-  if acted < bucket[2] then return true end
-  local at = #bucket + 1
-  while at > 3 and bucket[at - 1] > acted do at = at - 1 end
-  table.insert(bucket, at, acted)
-  if lowest(bucket) < 0 then return false end
-  if #bucket - 2 > tonumber(ARGV[14]) then
-    bucket[1] = refilled(bucket[1], bucket[3] - bucket[2]) - TOKEN
-    bucket[2] = bucket[3]
-    table.remove(bucket, 3)
-  end
-  -- %.0f, since Lua would write a time in ms as 1.7e+12.
-  for i, number in ipairs(bucket) do bucket[i] = string.format('%.0f', number) end
-  redis.call('SET', KEYS[3], table.concat(bucket, ' '), 'EX', ARGV[11])
+  local bucket = redis.call('GET', KEYS[3])
+  local level, latest, count, history
+  if bucket then level, latest, count, history = string.match(bucket, '^(%-?%d+) (%d+) (%d+)|(.*)$') end
+  -- A full one, as if it had always been.
+  if not level then level, latest, count, history = requests * TOKEN, 0, 0, text(requests * TOKEN) .. ' 0' end
+  level, latest, count = tonumber(level), tonumber(latest), tonumber(count)
+  if acted < latest then return charge_late(count, history) end
+  level = refilled(level, acted - latest) - TOKEN
+  if level < 0 then return false end
+  keep(level, ARGV[8], trimmed(count + 1, history .. ' ' .. ARGV[8]))
   return true
 end
 

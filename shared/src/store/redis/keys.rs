@@ -24,7 +24,7 @@ impl Keys<'_> {
     }
 
     pub fn bucket(&self) -> String {
-        self.name("bucket")
+        self.name("charges")
     }
 
     pub fn album(&self, album: Option<&str>) -> String {

@@ -3,7 +3,12 @@
 -- Returns 1, or 0 where another worker has claimed the update since.
 local worker, step = ARGV[1], ARGV[2]
 
-local ended = redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('GET', KEYS[1])
+-- Of an update that has ended one word is kept, which is no hash: so the one read tells that too.
+local claim, ended = redis.pcall('HGET', KEYS[1], 'claim'), false
+if type(claim) == 'table' then
+  if not string.find(claim.err, 'WRONGTYPE', 1, true) then return claim end
+  ended = redis.call('GET', KEYS[1])
+end
 if step == 'answer' then
   if ended then return 0 end
   redis.call('HSETNX', KEYS[1], 'answered', ARGV[4])
@@ -17,7 +22,6 @@ if ended then
   return 0
 end
 
-local claim = redis.call('HGET', KEYS[1], 'claim')
 if claim and claim ~= worker then return 0 end
 
 -- The other parts of the album, from that key on, end too; one that has ended stays as it is.
