@@ -1,4 +1,4 @@
-//! From an outcome to the ack: the only file that acks. First what was decided is made durable, then the
+//! From an outcome to the ack: the only file that acks updates. First what was decided is made durable, then the
 //! update is acked (invariant I2); where neither can be had, it stays in the queue. An album is one handling: its parts
 //! end together, and what was not handled with them is the lane's next.
 
@@ -95,7 +95,7 @@ impl Settler {
     async fn settle_malformed(&self, body: Bytes, receipt: Receipt, signals: &Signals) -> Next {
         let error = "a message in the queue is no update".to_owned();
         match self.publish(&Letter::malformed(error, None, None, body), &signals.abort).await {
-            Ok(()) => acked(receipt).await,
+            Ok(()) => acked(receipt, Kept::No).await,
             Err(Unburied) => Next::Stop,
         }
     }
@@ -115,8 +115,8 @@ impl Settler {
             }
             Outcome::Stay => return Next::Stop,
             Outcome::NotBegun => return Next::Halted,
-            // Its end is recorded, as done or as dead: only the ack was missing.
-            Outcome::Done(Done::Seen) => return acked(group.head.receipt).await,
+            // Its end is recorded, as done or as dead, if only in this process's memory: the ack was missing.
+            Outcome::Done(Done::Seen) => return acked(group.head.receipt, Kept::No).await,
             Outcome::Done(_) => End::Done,
             Outcome::Dead(death) => match self.bury(&group, &death, span, &signals.abort).await {
                 Ok(()) => End::Dead,
@@ -125,22 +125,24 @@ impl Settler {
         };
         let _finishing = span.child("finish", Kind::Internal);
         let parts: Vec<u64> = group.others.iter().map(|part| part.update.id()).collect();
-        match self.handler.store.finish(&group.head.update.key, &self.handler.worker, end, &parts).await {
-            Ok(()) | Err(StoreError::Away) => {}
+        let Handler { store, worker, recent, .. } = &*self.handler;
+        let kept = match store.finish(&group.head.update.key, worker, end, &parts).await {
+            Ok(()) => Kept::Yes,
+            Err(StoreError::Away) => Kept::No,
             Err(StoreError::Fenced) => return Next::Stop,
-        }
+        };
         for update in group.updates() {
-            self.handler.recent.insert(&update.key);
+            recent.insert(&update.key);
         }
         // The first part last: what a crash leaves of the album is asked for under the same key, also where no store
         // remembers that it has ended.
         for receipt in std::mem::take(&mut group.others).into_iter().map(|part| part.receipt) {
-            let next = acked(receipt).await;
+            let next = acked(receipt, kept).await;
             if next != Next::Go {
                 return next;
             }
         }
-        acked(group.head.receipt).await
+        acked(group.head.receipt, kept).await
     }
 
     /// Handles an update until it is handled without a panic, or has panicked once too often (invariant I7).
@@ -292,8 +294,19 @@ where
     None
 }
 
-async fn acked(receipt: Receipt) -> Next {
-    match receipt.ack().await {
+/// Whether the store knows that the update has ended: then its ack may be late.
+#[derive(Clone, Copy)]
+enum Kept {
+    Yes,
+    No,
+}
+
+async fn acked(receipt: Receipt, kept: Kept) -> Next {
+    let acking = match kept {
+        Kept::Yes => receipt.ack_soon().await,
+        Kept::No => receipt.ack().await,
+    };
+    match acking {
         Ok(()) => Next::Go,
         // It ended, so it does no harm when it comes again; but the partition is lost.
         Err(error) => {

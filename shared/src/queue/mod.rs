@@ -114,6 +114,12 @@ impl Publisher {
     }
 }
 
+/// Of a claim with that prefetch, how many updates that have ended may still count as in hand, since their acks wait to be
+/// said ([`Receipt::ack_soon`]).
+pub const fn late_acks(prefetch: usize) -> usize {
+    (prefetch / 8).saturating_sub(1)
+}
+
 /// Why a partition could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
@@ -258,6 +264,15 @@ impl Receipt {
     pub async fn ack(self) -> Result<(), PublishError> {
         match self {
             Self::RabbitMq(receipt) => receipt.ack(),
+            Self::Embedded(receipt) => receipt.ack().await,
+        }
+    }
+
+    /// [`Self::ack`], where it is kept elsewhere that the update has ended: on RabbitMQ it may be said up to 40 ms later, so
+    /// that many acks can be one. What gives the partition back says it before.
+    pub async fn ack_soon(self) -> Result<(), PublishError> {
+        match self {
+            Self::RabbitMq(receipt) => receipt.ack_soon(),
             Self::Embedded(receipt) => receipt.ack().await,
         }
     }

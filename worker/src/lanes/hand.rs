@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use shared::queue::late_acks;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -27,6 +28,8 @@ pub(super) struct Hand<J> {
     pub supply: Supply,
     /// As many can be in hand, as far as is known: no more are handed out until one has ended.
     room: usize,
+    /// From so many on it can be that none is handed out: what has ended and is not acked yet counts too.
+    full: usize,
     /// When more could be handed out than before.
     made_room: Option<Instant>,
 }
@@ -67,6 +70,7 @@ impl<J> Default for Hand<J> {
             busy: 0,
             supply: Supply::Flows,
             room: usize::MAX,
+            full: usize::MAX,
             made_room: None,
         }
     }
@@ -116,7 +120,7 @@ impl<J> Hand<J> {
     }
 
     pub fn ended(&mut self, number: u64) {
-        if self.count() >= self.room {
+        if self.count() >= self.full {
             self.made_room = Some(Instant::now());
         }
         self.busy = self.busy.saturating_sub(1);
@@ -126,6 +130,7 @@ impl<J> Hand<J> {
 
     pub fn has_room_for(&mut self, jobs: usize) {
         (self.supply, self.room, self.made_room) = (Supply::Flows, jobs, Some(Instant::now()));
+        self.full = jobs - late_acks(jobs);
     }
 
     /// What was not started is forgotten, and given back to be dropped.
@@ -146,7 +151,7 @@ impl<J> Hand<J> {
         let is_kept_out = match self.supply {
             Supply::Renews => true,
             Supply::Paused(jobs) => self.count() <= jobs || waits_for(jobs),
-            Supply::Flows => waits_for(self.room.saturating_sub(1)),
+            Supply::Flows => waits_for(self.full.saturating_sub(1)),
         };
         if is_kept_out { Some(Instant::now()) } else { self.made_room }
     }

@@ -274,6 +274,21 @@ async fn a_hand_that_is_full_ends_no_waiting_while_it_will_be_emptier() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hand_is_full_with_acks_that_are_late() {
+    let (diary, lanes) = lanes(10);
+    lanes.has_room_for(32);
+    // With three that ended and are not acked the queue counts 32.
+    (0..27).for_each(|name| lanes.push(Some(LaneKey::Chat(2)), job(100 + name, 3000)));
+    (1..=2).for_each(|name| lanes.push(CHAT, one(name, Some(1), 10)));
+    tokio::time::sleep(Duration::from_millis(2999)).await;
+    assert_eq!(done(&diary), [("begin", 100)]);
+    lanes.push(CHAT, one(3, Some(1), 10));
+    lanes.idle().await;
+    let of_album: Vec<_> = done(&diary).into_iter().filter(|(_, name)| *name < 100).collect();
+    assert_eq!(of_album, [("begin", 1), ("with", 2), ("with", 3)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_nothing_is_handed_out_for_a_renewal_no_waiting_ends() {
     let (diary, lanes) = lanes(10);
     lanes.has_room_for(100);

@@ -260,7 +260,7 @@ impl Consumer {
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let consuming = channel.basic_consume(queue.into(), "".into(), options, arguments);
         let consumer = to_the_end(partition, consuming).await?;
-        let acks = Arc::new(Acks::new(channel.clone()));
+        let acks = Arc::new(Acks::new(channel.clone(), prefetch));
         Ok(Subscription { channel, consumer, ready, acks })
     }
 

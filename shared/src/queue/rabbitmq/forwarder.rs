@@ -197,6 +197,7 @@ impl Forwarder {
         if content.is_err() {
             events::foreign_message("partition");
         }
+        self.subscription.acks.delivered(delivery.delivery_tag);
         let receipt = Receipt { delivery: delivery.delivery_tag, acks: self.subscription.acks.clone() };
         Delivery {
             content,
@@ -216,5 +217,9 @@ pub struct Receipt {
 impl Receipt {
     pub(in crate::queue) fn ack(self) -> Result<(), PublishError> {
         self.acks.ack(self.delivery)
+    }
+
+    pub(in crate::queue) fn ack_soon(self) -> Result<(), PublishError> {
+        self.acks.ack_soon(self.delivery)
     }
 }
