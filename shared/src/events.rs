@@ -129,6 +129,16 @@ pub fn partition_silent(partition: u16) {
     tracing::error!(partition, "the queue of a partition does not answer; its chats wait, the others go on");
 }
 
+/// The broker has forgotten a lease, or given it to another connection.
+pub fn lease_lost(partition: u16, error: &dyn Display) {
+    tracing::warn!(partition, %error, "the lease of a partition is lost, though the connection lives");
+}
+
+/// Without one no partition can be taken.
+pub fn no_spare_connection(error: &dyn Display) {
+    tracing::warn!(%error, "no third connection to the broker to claim partitions with; trying again");
+}
+
 pub fn traces_on() {
     begin_traces();
     tracing::info!("traces are sent to a collector");

@@ -93,20 +93,23 @@ impl Field {
     }
 
     /// Until this worker has lost its connection, and then until no more is in hand than usual and the shares are
-    /// even: without the node.
+    /// even: without the node. The other one's connection lives, whatever it asks of the queues meanwhile.
     async fn goes_on(&self, worker: usize, since: Instant) {
-        let is_lost = |line: &serde_json::Value| {
-            line["message"]
-                .as_str()
-                .is_some_and(|text| text.starts_with("the connection to the broker is lost"))
+        let losses = |worker: usize| {
+            let lost = |line: &serde_json::Value| {
+                let text = line["message"].as_str().unwrap_or_default();
+                line["role"] == "broker" && text.starts_with("the connection to the broker is lost")
+            };
+            self.crew.living[worker].logged(lost).len()
         };
+        let before = losses(1 - worker);
         // A node of RabbitMQ 4 that is to pause has been seen to take 25 s until it closed its connections.
-        let what = "a worker has lost its connection";
-        wait_until(what, 2 * LONG, || self.crew.living[worker].logs().iter().any(is_lost)).await;
+        wait_until("a worker has lost its connection", 2 * LONG, || losses(worker) > 0).await;
         println!("{:6.1} s: worker {worker} has lost its connection", since.elapsed().as_secs_f64());
         self.is_answered(since).await;
         let took = self.crew.wait_even(PARTITIONS, since, 2 * LONG).await;
         println!("{:6.1} s: the shares are even", took.as_secs_f64());
+        assert_eq!(losses(1 - worker), before, "the worker on another node has lost its connection too");
     }
 
     /// Until as many updates are answered as are accepted by now.

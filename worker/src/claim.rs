@@ -122,7 +122,12 @@ impl Keeper {
         if self.share.wait_for(|share| share.partitions.contains(&partition)).await.is_err() {
             return Err(ClaimError::Away);
         }
-        self.take(partition).await
+        let mut share = self.share.clone();
+        tokio::select! {
+            taken = self.take(partition) => taken,
+            // Whose it has become need not wait for as long as this takes. An error means that there is nobody else.
+            Ok(_) = share.wait_for(|share| !share.partitions.contains(&partition)) => Err(ClaimError::Held),
+        }
     }
 
     async fn pause(&self, time: Duration) {

@@ -95,8 +95,8 @@ impl Queue {
         let mut claim = queue.claim(warm.partition(PARTITIONS), 1).await;
         next(&mut claim).await.receipt.ack().await.unwrap();
         claim.release().await;
-        // The first claim of a connection looks at the queue, by which the first update loses its place among those that
-        // are handed out.
+        // A claim looks at the queue, by which the first update loses its place among those that are handed out. It
+        // does not after a claim of one.
         for partition in 0..PARTITIONS {
             queue.claim(partition, 1).await.release().await;
         }

@@ -1,13 +1,14 @@
 //! A lease is held by whoever consumes its partition, and by nobody else: over RabbitMQ, where it outlives a channel.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use harness::Rabbit;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
-use shared::queue::ClaimError;
+use shared::queue::{ClaimError, rabbitmq};
 
-use crate::backend::{LONG, PARTITIONS, Place, Queue, claim};
+use crate::backend::{LONG, PARTITIONS, Place, Queue, claim, connect};
 
 const PARTITION: u16 = 1;
 
@@ -40,6 +41,24 @@ async fn who_can_not_consume_a_partition_keeps_no_lease_of_it() {
             Ok(claim) => break claim.release().await,
             Err(error) => assert!(Instant::now() < deadline, "the lease is still the other's: {error}"),
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// In a cluster a node that notices late that another one is gone can delete a lease that is younger, by its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_the_broker_has_forgotten_is_lost_and_can_be_had_again() {
+    let mut rabbit = Rabbit::private().await;
+    let settings = rabbitmq::Settings::new(rabbit.url(), "leases", PARTITIONS).unwrap();
+    let (owner, other) = (connect(&settings), connect(&settings));
+    let (claimed, untouched) = (claim(&owner, PARTITION, 8).await, claim(&owner, PARTITION + 1, 8).await);
+    assert!(matches!(other.claim(PARTITION, 8).await, Err(ClaimError::Held)));
+
+    let name = format!("leases.lease.{PARTITION}");
+    let forget =
+        format!("mnesia:dirty_delete(rabbit_queue, rabbit_misc:r(<<\"/\">>, queue, <<\"{name}\">>)).");
+    rabbit.control(&["eval", &forget]);
+    tokio::time::timeout(LONG, claimed.lost.cancelled()).await.expect("it does not know of its loss");
+    claim(&other, PARTITION, 8).await.release().await;
+    assert!(!untouched.lost.is_cancelled());
 }

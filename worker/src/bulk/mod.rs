@@ -10,6 +10,7 @@ mod hand;
 
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use shared::queue::{Bulk, ClaimError, Consumer, Publisher};
 use shared::retry::Backoff;
 use tokio::sync::watch;
@@ -78,7 +79,7 @@ impl Dispatcher {
         }
     }
 
-    /// Both queues, when it is our turn.
+    /// Both queues, when it is our turn, and for as long as it is.
     async fn take(&mut self) -> Result<Hand, ClaimError> {
         let able = self.token.wait_for(|token| *token != Token::Wrong).await.is_ok();
         let ours = self.share.wait_for(|share| share.partitions.contains(&DUTY)).await.is_ok();
@@ -87,13 +88,13 @@ impl Dispatcher {
         }
         // No more in hand than goes out in about two seconds, so that what is there is no old news.
         let prefetch = (self.rate * 2.0).clamp(4.0, 256.0) as u16;
-        let notifications = Lane::claim(&self.consumer, Bulk::Notifications, prefetch).await?;
-        match Lane::claim(&self.consumer, Bulk::Broadcasts, prefetch).await {
-            Ok(broadcasts) => Ok(Hand::new(notifications, broadcasts)),
-            Err(error) => {
-                notifications.release().await;
-                Err(error)
-            }
+        let both = try_join(
+            Lane::claim(&self.consumer, Bulk::Notifications, prefetch),
+            Lane::claim(&self.consumer, Bulk::Broadcasts, prefetch),
+        );
+        tokio::select! {
+            both = both => both.map(|(notifications, broadcasts)| Hand::new(notifications, broadcasts)),
+            Ok(_) = self.share.wait_for(|share| !share.partitions.contains(&DUTY)) => Err(ClaimError::Held),
         }
     }
 

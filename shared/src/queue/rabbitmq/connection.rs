@@ -130,7 +130,7 @@ async fn watch_over(connection: &Connection, teller: &Teller) -> String {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum ConnectError {
+pub(super) enum ConnectError {
     #[error(transparent)]
     Broker(#[from] lapin::Error),
     #[error(transparent)]
@@ -140,14 +140,16 @@ enum ConnectError {
 }
 
 async fn connect(settings: &Settings, role: &'static str) -> Result<Connection, ConnectError> {
-    let properties = ConnectionProperties::default().with_connection_name(format!("tgw {role}").into());
-    let connecting = async {
-        let connection = Connection::connect_uri(settings.uri.clone(), properties).await?;
-        Ok::<_, ConnectError>(connection)
-    };
-    let connection =
-        tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| ConnectError::Timeout)??;
+    let connection = open(settings, role).await?;
     // The first declaration makes every queue and waits for each to elect a leader: no short time-out here.
     topology::declare(&connection, settings).await?;
     Ok(connection)
+}
+
+/// A connection that nobody supervises.
+pub(super) async fn open(settings: &Settings, role: &'static str) -> Result<Connection, ConnectError> {
+    let properties = ConnectionProperties::default().with_connection_name(format!("tgw {role}").into());
+    let connecting = Connection::connect_uri(settings.uri.clone(), properties);
+    let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+    Ok(connection.map_err(|_| ConnectError::Timeout)??)
 }

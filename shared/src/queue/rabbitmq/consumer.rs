@@ -4,18 +4,21 @@
 //! its connection loses leases and consumers at once; `exclusive` on a consumer is no lock on a quorum
 //! queue (facts R1).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lapin::options::{BasicConsumeOptions, BasicGetOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::acks::Acks;
+use super::catch_up::Spares;
 use super::connection::{Teller, supervise};
 use super::depth;
 use super::forwarder::{self, Holding};
@@ -27,10 +30,14 @@ use crate::events;
 use crate::queue::{Claim, ClaimError};
 use crate::readiness::Readiness;
 
-/// How long an earlier consumer is waited for to be gone, and how often it is looked (facts R6a: its count is a
-/// help and no barrier).
-const OLD_CONSUMER: Duration = Duration::from_secs(1);
+/// How long an earlier consumer is waited for to be gone by whoever begins to consume, and how often it is looked (facts
+/// R6a: its count is a help and no barrier).
+pub(super) const OLD_CONSUMER: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
+const LATER_LOOK: Duration = Duration::from_millis(250);
+
+/// Who has just looked at a partition's first update claims it again at once.
+const JUST_NOW: Duration = Duration::from_secs(2);
 
 /// Hands out partitions on a connection of its own. Cheap to clone.
 #[derive(Clone)]
@@ -38,7 +45,8 @@ pub struct Consumer {
     connection: watch::Receiver<Option<Arc<Connected>>>,
     link: watch::Receiver<Link>,
     pulse: Pulse,
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) spares: Arc<Spares>,
     held: Held,
     letters: watch::Receiver<Option<u32>>,
 }
@@ -51,8 +59,15 @@ pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str
     let (beat, pulse) = pulse::pair();
     let (held, shared_settings) = (Held::default(), Arc::new(settings.clone()));
     let (letters_in, letters) = watch::channel(None);
-    let consumer =
-        Consumer { connection, link, pulse, settings: shared_settings.clone(), held: held.clone(), letters };
+    let consumer = Consumer {
+        connection,
+        link,
+        pulse,
+        settings: shared_settings.clone(),
+        spares: Arc::default(),
+        held: held.clone(),
+        letters,
+    };
     let serve = move |connection: Arc<Connection>| {
         let offered = offer(connection.clone(), connection_in.clone());
         let beating = pulse::beat(connection.clone(), beat.clone());
@@ -72,13 +87,13 @@ pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str
 /// A connection, and what is known through it.
 struct Connected {
     connection: Arc<Connection>,
-    /// Partitions whose queues have carried out all that was done with them before they were first claimed on it.
-    caught_up: Mutex<BTreeSet<u16>>,
+    /// Partitions of which one update was taken in the last claim, by which their queues caught up then.
+    looked_at: Mutex<BTreeMap<u16, Instant>>,
 }
 
 impl Connected {
-    fn caught_up(&self) -> MutexGuard<'_, BTreeSet<u16>> {
-        self.caught_up.lock().unwrap_or_else(PoisonError::into_inner)
+    fn looked_at(&self) -> MutexGuard<'_, BTreeMap<u16, Instant>> {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,7 +108,7 @@ fn offer(
             self.0.send_replace(None);
         }
     }
-    to.send_replace(Some(Arc::new(Connected { connection, caught_up: Mutex::default() })));
+    to.send_replace(Some(Arc::new(Connected { connection, looked_at: Mutex::default() })));
     let withdraw = Withdraw(to);
     async move {
         let _withdraw = withdraw;
@@ -102,7 +117,7 @@ fn offer(
 }
 
 /// What can be given up where the broker is silent.
-async fn in_time<T>(
+pub(super) async fn in_time<T>(
     partition: u16,
     asking: impl Future<Output = Result<T, lapin::Error>>,
 ) -> Result<T, ClaimError> {
@@ -120,7 +135,7 @@ async fn in_time<T>(
 /// update from under whoever consumes the partition by now. And lapin keeps the channel of
 /// an unanswered `basic.consume` open, though nobody has it any more: given up, it becomes a consumer beside
 /// them, and takes updates that nobody reads.
-async fn to_the_end<T>(
+pub(super) async fn to_the_end<T>(
     partition: u16,
     asking: impl Future<Output = Result<T, lapin::Error>>,
 ) -> Result<T, ClaimError> {
@@ -184,20 +199,42 @@ impl Consumer {
 
     /// A caller that does not wait for the end of it leaves nothing behind: what is claimed then is given back.
     pub async fn claim(&self, partition: u16, prefetch: u16) -> Result<Claim, ClaimError> {
-        let this = self.clone();
-        let claiming = tokio::spawn(async move { this.claim_to_the_end(partition, prefetch).await });
-        claiming.await.unwrap_or(Err(ClaimError::Away))
+        let (this, given_up) = (self.clone(), CancellationToken::new());
+        let _guard = given_up.clone().drop_guard();
+        let claiming = async move { this.claim_to_the_end(partition, prefetch, &given_up).await };
+        tokio::spawn(claiming).await.unwrap_or(Err(ClaimError::Away))
     }
 
-    async fn claim_to_the_end(&self, partition: u16, prefetch: u16) -> Result<Claim, ClaimError> {
+    async fn claim_to_the_end(
+        &self,
+        partition: u16,
+        prefetch: u16,
+        given_up: &CancellationToken,
+    ) -> Result<Claim, ClaimError> {
         let place = self.held.take(partition).ok_or(ClaimError::Held)?;
         let mut connections = self.connection.clone();
         let connected = connections.wait_for(Option::is_some).await.map_err(|_| ClaimError::Away)?.clone();
         let connected = connected.ok_or(ClaimError::Away)?;
         let connection = connected.connection.clone();
+        if given_up.is_cancelled() {
+            return Err(ClaimError::Away);
+        }
         let lease = Lease::take(&connection, self.settings.lease_queue(partition)).await?;
-        match self.subscribe_first(&connected, partition, prefetch).await {
+        let subscribing = async {
+            let looked_at = connected.looked_at().remove(&partition);
+            // Who takes but one can't put what comes in order, and by taking it has the queue catch up.
+            let patience = match prefetch == 1 || looked_at.is_some_and(|at| at.elapsed() < JUST_NOW) {
+                true => OLD_CONSUMER,
+                false => self.catch_up(partition, given_up).await?,
+            };
+            in_time(partition, lease.ask()).await?;
+            self.subscribe(&connection, partition, prefetch, patience).await
+        };
+        match subscribing.await {
             Ok(subscription) => {
+                if prefetch == 1 {
+                    connected.looked_at().insert(partition, Instant::now());
+                }
                 let holding = Holding { consumer: self.clone(), connection, partition, lease, place };
                 Ok(forwarder::start(holding, subscription, prefetch))
             }
@@ -208,54 +245,18 @@ impl Consumer {
         }
     }
 
-    /// Begins to consume a partition that another may have had before.
-    async fn subscribe_first(
-        &self,
-        connected: &Connected,
-        partition: u16,
-        prefetch: u16,
-    ) -> Result<Subscription, ClaimError> {
-        // Who takes but one can't put what comes in order, and by taking it has the queue catch up.
-        let has_to = prefetch > 1 && !connected.caught_up().contains(&partition);
-        if has_to {
-            self.catch_up(&connected.connection, partition).await?;
-        }
-        let subscription = self.subscribe(&connected.connection, partition, prefetch).await?;
-        connected.caught_up().insert(partition);
-        Ok(subscription)
-    }
-
-    /// Waits until the queue has carried out all that was done with it before, and who had it is gone.
-    ///
-    /// A queue that has just started, or has another leader, answers a passive declare from what it has carried out so
-    /// far, which need not be all that it has confirmed: it then knows nothing of the last consumer and of what that had in
-    /// hand (facts R6a). But a fetch is answered once all before it was carried out, and counts as a consumer from then on.
-    /// What was fetched goes back behind all that has come back meanwhile.
-    async fn catch_up(&self, connection: &Connection, partition: u16) -> Result<(), ClaimError> {
-        let channel = in_time(partition, self.open(connection, partition)).await?;
-        let queue = self.settings.partition_queue(partition);
-        let fetch = channel.basic_get(queue.into(), BasicGetOptions::default());
-        let fetched = to_the_end(partition, fetch).await?.is_some();
-        let outlasted = in_time(partition, self.outlast_others(&channel, partition, fetched.into())).await;
-        let closed = in_time(partition, channel.close(200, "caught up".into())).await;
-        outlasted.and(closed)
-    }
-
-    /// Begins to consume a partition whose lease is ours.
+    /// Begins to consume a partition whose lease is ours, when no other consumer is known or `patience` is at its end.
     pub(super) async fn subscribe(
         &self,
         connection: &Connection,
         partition: u16,
         prefetch: u16,
+        patience: Duration,
     ) -> Result<Subscription, ClaimError> {
         let channel = in_time(partition, self.open(connection, partition)).await?;
-        let preparing = async {
-            let ready = self.outlast_others(&channel, partition, 0).await?;
-            // Per consumer: 4.3 refuses a global qos (facts R14), and without one lapin's inner queue is unbounded (facts L6).
-            channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
-            Ok(ready)
-        };
-        let ready = in_time(partition, preparing).await?;
+        let (ready, _) = self.outlast_others(&channel, partition, 0, patience).await?;
+        // Per consumer: 4.3 refuses a global qos (facts R14), and without one lapin's inner queue is unbounded (facts L6).
+        in_time(partition, channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
         let queue = self.settings.partition_queue(partition);
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let consuming = channel.basic_consume(queue.into(), "".into(), options, arguments);
@@ -264,35 +265,39 @@ impl Consumer {
         Ok(Subscription { channel, consumer, ready, acks })
     }
 
-    async fn open(&self, connection: &Connection, partition: u16) -> Result<Channel, lapin::Error> {
+    pub(super) async fn open(
+        &self,
+        connection: &Connection,
+        partition: u16,
+    ) -> Result<Channel, lapin::Error> {
         let channel = connection.create_channel().await?;
         declare_partition(&channel, &self.settings, partition).await?;
         Ok(channel)
     }
 
-    /// Waits until no consumers are left on the queue but so many; how many updates are in it then. A node that has just
-    /// started still knows consumers of before it died, and would hand out fresh updates before the ones that they had
-    /// in hand. In a cluster that has just lost the queue's leader the count can also be false, so it has to be found twice.
-    /// After `OLD_CONSUMER` it is not waited for any more.
-    async fn outlast_others(
+    /// Waits until no consumers are left on the queue but so many; how many updates are in it then, and whether that came.
+    /// A node that has just started still knows consumers of before it died, and would hand out fresh updates before the
+    /// ones that they had in hand. In a cluster that has just lost the queue's leader the count can also be false, so it has
+    /// to be found twice. After `patience` it is not waited for any more.
+    pub(super) async fn outlast_others(
         &self,
         channel: &Channel,
         partition: u16,
         left: u32,
-    ) -> Result<u32, lapin::Error> {
+        patience: Duration,
+    ) -> Result<(u32, bool), ClaimError> {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let queue = self.settings.partition_queue(partition);
-        let (mut found, mut ready) = (0, 0);
-        for _ in 0..OLD_CONSUMER.as_millis() / LOOK.as_millis() {
-            let declared =
-                channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await?;
-            ready = declared.message_count();
+        let (begun, mut found) = (Instant::now(), 0);
+        loop {
+            let asking = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
+            let declared = in_time(partition, asking).await?;
             found = if declared.consumer_count() == left { found + 1 } else { 0 };
-            if found == 2 {
-                break;
+            if found == 2 || begun.elapsed() >= patience {
+                return Ok((declared.message_count(), found == 2));
             }
-            tokio::time::sleep(LOOK).await;
+            let look = if begun.elapsed() < OLD_CONSUMER { LOOK } else { LATER_LOOK };
+            tokio::time::sleep(look).await;
         }
-        Ok(ready)
     }
 }

@@ -1,6 +1,7 @@
 //! A partition in hand: a task that passes its deliveries on, changes its channel for another one while the
 //! lease stays, and gives both back.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::acks::Acks;
-use super::consumer::{Consumer, Subscription};
+use super::consumer::{Consumer, OLD_CONSUMER, Subscription};
 use super::lease::{Lease, Place};
 use super::wire;
 use crate::events;
@@ -119,10 +120,18 @@ struct Forwarder {
 
 impl Forwarder {
     async fn run(mut self) {
+        let partitions = self.holding.consumer.settings.partitions;
+        let mut lease_lost = pin!(self.holding.lease.lost(partitions));
         loop {
             tokio::select! {
                 biased;
                 () = self.releasing.cancelled() => break,
+                error = &mut lease_lost => {
+                    if self.holding.connection.status().connected() {
+                        events::lease_lost(self.holding.partition, &error);
+                    }
+                    break;
+                }
                 Some(order) = self.orders.recv() => if self.follow(order).await.is_err() { break },
                 delivery = self.subscription.consumer.next(), if !self.paused => match delivery {
                     // Not cancelled, so that the broker counts this consumer until all that it had is back in the
@@ -169,7 +178,8 @@ impl Forwarder {
                 let closed = self.subscription.channel.close(200, "taken again".into());
                 closed.await.map_err(|_| ClaimError::Away)?;
                 let Holding { consumer, connection, partition, .. } = &self.holding;
-                self.subscription = consumer.subscribe(connection, *partition, prefetch).await?;
+                let subscribing = consumer.subscribe(connection, *partition, prefetch, OLD_CONSUMER);
+                self.subscription = subscribing.await?;
                 let (deliveries, updates) = updates(&self.subscription, prefetch);
                 (self.deliveries, self.paused) = (deliveries, false);
                 reply.send(updates).ok();

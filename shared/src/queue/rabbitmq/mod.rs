@@ -5,6 +5,7 @@
 //! loss, for ever; lapin's own recovery gives up and lets confirms hang (facts L3).
 
 mod acks;
+mod catch_up;
 mod census;
 mod connection;
 mod consumer;
