@@ -81,6 +81,30 @@ async fn a_redis_that_is_restarted_empty_under_load_loses_and_repeats_nothing() 
     until_known(&world, user, &format!("user_{user}")).await;
 }
 
+/// It answers each read and each `PING`, and refuses what would need memory (`noeviction`): then it keeps nothing, and is
+/// done without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_full_loses_and_repeats_nothing_and_is_used_again_when_it_has_room() {
+    let redis = Redis::private().await;
+    let (world, _proxy) = world_on(&redis).await;
+    let user = world.user();
+    introduce(&world, user, "internal-5").await;
+    let room = async |bytes: &str| redis.order(&["CONFIG", "SET", "maxmemory", bytes]).await;
+    let failed_before = world.metric(FAILURES, &[]).await;
+    let repeated = under_load(&world, async || {
+        room("1").await;
+        wait_for("a call is refused", LONG, || async {
+            (world.metric(FAILURES, &[]).await > failed_before).then_some(())
+        })
+        .await;
+    })
+    .await;
+    assert_eq!(repeated, (0, 0));
+    assert_eq!(say(&world, user, "do you know me?").await["user_id"], Value::Null);
+    room("0").await;
+    until_known(&world, user, "internal-5").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_after_redis_forgot_repeats_at_most_what_it_had_in_hand() {
     let mut redis = Redis::private().await;

@@ -36,6 +36,12 @@ pub(super) const OLD_CONSUMER: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 const LATER_LOOK: Duration = Duration::from_millis(250);
 
+/// The broker waits 250 ms for a queue's leader, and where that does not answer it says: no updates, no consumers
+/// (`rabbit_quorum_queue:stat` in its source). So an answer of none and none is not believed if it took so much longer
+/// than a round trip that no queue is asked in; unless `SILENT` has passed beyond the patience.
+const LEADERS_TIME: Duration = Duration::from_millis(200);
+const SILENT: Duration = Duration::from_secs(5);
+
 /// Who has just looked at a partition's first update claims it again at once.
 const JUST_NOW: Duration = Duration::from_secs(2);
 
@@ -278,7 +284,7 @@ impl Consumer {
     /// Waits until no consumers are left on the queue but so many; how many updates are in it then, and whether that came.
     /// A node that has just started still knows consumers of before it died, and would hand out fresh updates before the
     /// ones that they had in hand. In a cluster that has just lost the queue's leader the count can also be false, so it has
-    /// to be found twice. After `patience` it is not waited for any more.
+    /// to be found twice. After `patience` it is not waited for any more. A queue that does not answer is asked again.
     pub(super) async fn outlast_others(
         &self,
         channel: &Channel,
@@ -289,12 +295,19 @@ impl Consumer {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let queue = self.settings.partition_queue(partition);
         let (begun, mut found) = (Instant::now(), 0);
+        in_time(partition, channel.basic_qos(0, BasicQosOptions { global: false })).await?;
+        let round_trip = begun.elapsed();
         loop {
+            let asked = Instant::now();
             let asking = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
             let declared = in_time(partition, asking).await?;
-            found = if declared.consumer_count() == left { found + 1 } else { 0 };
-            if found == 2 || begun.elapsed() >= patience {
-                return Ok((declared.message_count(), found == 2));
+            let (ready, consumers) = (declared.message_count(), declared.consumer_count());
+            let took = asked.elapsed().saturating_sub(round_trip);
+            let is_silent = (ready, consumers) == (0, 0) && took >= LEADERS_TIME;
+            found = if consumers == left && !is_silent { found + 1 } else { 0 };
+            let is_over = begun.elapsed() >= if is_silent { patience + SILENT } else { patience };
+            if found == 2 || is_over {
+                return Ok((ready, found == 2));
             }
             let look = if begun.elapsed() < OLD_CONSUMER { LOOK } else { LATER_LOOK };
             tokio::time::sleep(look).await;
