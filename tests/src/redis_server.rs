@@ -2,6 +2,7 @@
 //! before it answers, so that a test can kill it and have the same data back; it waits for no fsync, which
 //! beside a busy RabbitMQ can take longer than the gateway waits for Redis.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::sync::OnceCell;
 
 use crate::certificates::Certificates;
 use crate::client::trust_ring;
-use crate::group::{Group, temporary_folder};
+use crate::group::{Group, temporary_folder, temporary_folder_in};
 use crate::ports::free_port;
 use crate::wait::wait_for;
 
@@ -22,6 +23,9 @@ const START: Duration = Duration::from_secs(30);
 
 /// For one connection or one command of a test.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// In bytes: more than all that the tests of a file write.
+const ROOM: u64 = 1 << 30;
 
 #[derive(Debug)]
 pub struct Redis {
@@ -70,7 +74,7 @@ impl Redis {
         let scheme = if options.tls.is_some() { "rediss" } else { "redis" };
         let user = options.password.as_ref().map(|password| format!(":{password}@")).unwrap_or_default();
         let url = format!("{scheme}://{user}127.0.0.1:{port}");
-        let server = Server { folder: temporary_folder("redis"), port, options, group: None };
+        let server = Server { folder: folder(), port, options, group: None };
         let mut redis = Self { url, server: Some(server) };
         redis.start().await;
         redis
@@ -218,6 +222,14 @@ impl Redis {
     fn own(&mut self) -> &mut Server {
         self.server.as_mut().expect("only a private Redis is the test's to start and stop")
     }
+}
+
+/// In memory where there is room: a write to Redis' file can wait behind an fsync of another process to the same disk, and
+/// the gateway waits 250 ms for Redis. What was written outlives the process that wrote it in either place.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let is_roomy = rustix::fs::statvfs(memory).is_ok_and(|it| it.f_bavail * it.f_frsize >= ROOM);
+    if is_roomy { temporary_folder_in(memory, "redis") } else { temporary_folder("redis") }
 }
 
 impl RedisOptions {

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use harness::{Answer, Gate, LONG, Update, World, WorldBuilder, over_both_worlds, post_to, wait_for};
+use serde_json::json;
 
 over_both_worlds!(a_chat_is_answered_in_order_while_its_service_is_slow, a_chat_that_waits_holds_no_other_up,);
 
@@ -127,9 +128,21 @@ async fn say(world: &World, chats: &[i64], text: &str, count: usize) {
 async fn a_worker_that_freezes_is_replaced_and_does_no_harm_when_it_thaws() {
     let mut world = World::distributed().await;
     world.conversation.echo();
-    let _other = world.add_worker().await;
+    let other = world.add_worker().await;
     let chats: Vec<i64> = (0..20).map(|_| world.user()).collect();
     say(&world, &chats, "one", 1).await;
+    // What was sent and is not recorded yet would be sent again, by right. A chat's next update begins after that.
+    for chat in &chats {
+        let unrouted = json!({"chat": {"id": chat, "type": "private"}});
+        world.accept(&Update::of_kind("brand_new", unrouted)).await;
+    }
+    wait_for("all that was answered is recorded", LONG, || async {
+        let ended = [("outcome", "no_route")];
+        let here = world.metric("tgw_updates_total", &ended).await;
+        let there = other.metrics().await.sum("tgw_updates_total", &ended);
+        (here + there >= chats.len() as f64).then_some(())
+    })
+    .await;
     world.worker_mut().freeze();
     say(&world, &chats, "two", 2).await;
     world.worker_mut().thaw();

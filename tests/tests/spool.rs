@@ -174,9 +174,11 @@ async fn without_any_room_a_well_broker_serves_all_the_same() {
     let late = Update::text(user, "late");
     assert_eq!(world.post(&late).await, 503);
     proxy.delay(Direction::Back, Duration::ZERO);
-    let again = || async { (world.post(&late).await == 200).then_some(()) };
-    wait_for("it is taken when it comes again", LONG, again).await;
-    world.accept(&Update::text(user, "next")).await;
+    // A confirm that is overdue on a busy machine has nowhere to go either: Telegram sends such an update again.
+    for update in [late, Update::text(user, "next")] {
+        let again = || async { (world.post(&update).await == 200).then_some(()) };
+        wait_for("it is taken, if it has to come again", LONG, again).await;
+    }
     assert_eq!(world.telegram.wait_texts(user, 2).await, ["echo: late", "echo: next"]);
 }
 

@@ -171,6 +171,11 @@ async fn a_secret_is_not_rotated_until_every_ingress_takes_the_new_one() {
     let (code, _, stderr) = ended(set).await;
     assert!(code == 1 && stderr.contains("does not take the configured secret"), "{code} {stderr}");
     other.restart_as(world.ingress_plan()).await;
+    // With a spool it is ready before it can be asked over the broker.
+    for ingress in [&world.ingress, &other] {
+        let knows = || async { (ingress.metrics().await.sum("tgw_ingress_peers", &[]) >= 1.0).then_some(()) };
+        wait_for("both ingresses hear each other", LONG, knows).await;
+    }
     let chats: Vec<i64> = (0..60).map(|_| world.user()).collect();
     for (at, &chat) in chats.iter().enumerate() {
         simulator.message(chat, "hello").await;
