@@ -168,9 +168,9 @@ async fn nothing_is_dispatched_while_the_bot_is_parked(world: WorldBuilder) {
     let wait = json!({"retry_after": 12});
     // Enough that one of two workers is refused three times.
     world.telegram.fail("sendMessage", 8, 429, "Too Many Requests: retry after 12", wait);
-    for user in users(world, 12) {
-        world.accept(&Update::text(user, "hello")).await;
-    }
+    // At the same time, since three have to be refused within a second.
+    let hellos: Vec<Update> = users(world, 12).into_iter().map(|user| Update::text(user, "hello")).collect();
+    join_all(hellos.iter().map(|hello| world.accept(hello))).await;
     wait_for("the bot is parked", LONG, || async {
         (deployment.metric("tgw_parks_total", &[("whose", "bot")]).await >= 1.0).then_some(())
     })

@@ -62,7 +62,7 @@ async fn who_looks_beside_a_replay_sees_what_is_still_there(world: WorldBuilder)
     let before = list(&world).await;
     // Two of them are nobody's business: the replay does not choose them.
     let chosen: Vec<String> = users[2..].iter().map(ToString::to_string).collect();
-    let mut replay = world.command(&["dead", "replay", "--rate", "8/s", "--user", &chosen.join(",")]).start();
+    let mut replay = world.command(&["dead", "replay", "--rate", "3/s", "--user", &chosen.join(",")]).start();
     world.conversation.wait_for(1).await;
     let seen = list(&world).await;
     assert!(seen.len() < before.len() && seen.len() > 2, "{} of {}", seen.len(), before.len());
@@ -157,7 +157,7 @@ async fn a_replay_of_a_file_that_nobody_has_open_can_be_looked_at() {
     world.ingress.kill9();
     world.ingress.wait_exit().await;
     let before = list(&world).await;
-    let mut replay = world.command(&["dead", "replay", "--all", "--rate", "4/s"]).start();
+    let mut replay = world.command(&["dead", "replay", "--all", "--rate", "2/s"]).start();
     let mut seen = before.clone();
     while seen.len() == before.len() {
         assert!(replay.is_running(), "it was never seen at work: {}", replay.stderr());
