@@ -23,6 +23,7 @@ pub(crate) use salvage::Salvage;
 
 use file::File;
 use job::Task;
+use open::Lock;
 use writer::{Message, Writer};
 
 /// A kind of file, named by the room that it belongs to.
@@ -84,7 +85,7 @@ impl Database {
     /// Starts the writer; `lock` is held until the file is closed.
     pub(crate) fn start(
         database: redb::Database,
-        lock: Option<std::fs::File>,
+        lock: Option<Lock>,
         reopen: Reopen,
     ) -> std::io::Result<Self> {
         let file = Arc::new(File::new(database));

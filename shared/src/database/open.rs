@@ -28,7 +28,7 @@ pub enum OpenError {
 pub(super) struct Opened {
     pub(super) database: redb::Database,
     /// Held for as long as the database is open.
-    pub(super) lock: Option<fs::File>,
+    pub(super) lock: Option<Lock>,
     pub(super) set_aside: Option<PathBuf>,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn open(folder: &Path, kind: Kind) -> Result<Opened, OpenError> {
     let path = folder.join(name);
     let failed = |error: io::Error| OpenError::Disk { path: path.clone(), error: error.to_string() };
     fs::create_dir_all(folder).map_err(failed)?;
-    let lock = Some(lock(&folder.join(format!("{name}.lock")), &path)?);
+    let lock = Some(Lock::take(&folder.join(format!("{name}.lock")), &path)?);
     let new = folder.join(format!("{name}.new"));
     if !path.exists() && new.exists() {
         // An earlier start ended between its last two steps.
@@ -88,13 +88,26 @@ pub(super) fn again(path: &Path, kind: Kind) -> Result<redb::Database, DatabaseE
 
 /// A lock beside redb's own: that one is let go while a damaged file is renamed, and two processes that
 /// start at once must not rename each other's new file.
-fn lock(at: &Path, path: &Path) -> Result<fs::File, OpenError> {
-    let failed = |error: io::Error| OpenError::Disk { path: at.to_path_buf(), error: error.to_string() };
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(at).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_path_buf())),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+pub(crate) struct Lock(pub(super) fs::File);
+
+impl Lock {
+    pub(super) fn take(at: &Path, path: &Path) -> Result<Self, OpenError> {
+        let failed = |error: io::Error| OpenError::Disk { path: at.to_path_buf(), error: error.to_string() };
+        let file =
+            fs::OpenOptions::new().create(true).truncate(false).write(true).open(at).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_path_buf())),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    /// Closing the file would leave the lock with every copy of its descriptor: a program that this process is
+    /// just starting has one until it runs.
+    fn drop(&mut self) {
+        self.0.unlock().ok();
     }
 }
 

@@ -59,6 +59,19 @@ async fn a_second_open_says_in_use_until_the_first_is_closed() {
     clone.close().await;
 }
 
+/// Between its `fork` and its `exec` a child has a copy of each file of its parent's, close-on-exec or not.
+#[test]
+fn a_lock_ends_though_a_program_is_just_being_started() {
+    let folder = TempDir::new().unwrap();
+    let take = || open::Lock::take(&folder.path().join("lock"), Path::new("file"));
+    let lock = take().unwrap();
+    let copy_of_a_child = lock.0.try_clone().unwrap();
+    assert!(take().is_err());
+    drop(lock);
+    assert!(take().is_ok());
+    drop(copy_of_a_child);
+}
+
 #[tokio::test]
 async fn closing_writes_what_waits_first() {
     let folder = TempDir::new().unwrap();

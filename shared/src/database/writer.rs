@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::file::{File, disk};
 use super::job::Job;
+use super::open::Lock;
 use super::{DatabaseError, Reopen};
 
 /// The most writes to a commit: 131,000 records a second at 2 ms each (facts D1).
@@ -41,7 +42,7 @@ impl Writer {
     }
 
     /// Writes until nobody can ask any more, then closes the file and lets go of `lock`.
-    pub(super) fn run(mut self, lock: Option<std::fs::File>) {
+    pub(super) fn run(mut self, lock: Option<Lock>) {
         let mut batch = Vec::with_capacity(BATCH);
         while let Some(message) = self.waiting.blocking_recv() {
             self.gather(message, &mut batch);
