@@ -27,6 +27,8 @@ mod queue;
 mod rate;
 #[path = "doors/restart.rs"]
 mod restart;
+#[path = "doors/silent.rs"]
+mod silent;
 #[path = "doors/store.rs"]
 mod store;
 #[path = "doors/users.rs"]

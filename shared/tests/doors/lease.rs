@@ -6,10 +6,9 @@ use harness::Rabbit;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
-use shared::queue::{ClaimError, partition_of, rabbitmq};
-use shared::readiness::Readiness;
+use shared::queue::{ClaimError, rabbitmq};
 
-use crate::backend::{LONG, PARTITIONS, Place, Queue, claim, connect, envelope, take};
+use crate::backend::{LONG, PARTITIONS, Place, Queue, claim, connect};
 
 const PARTITION: u16 = 1;
 
@@ -62,33 +61,4 @@ async fn a_lease_that_the_broker_has_forgotten_is_lost_and_can_be_had_again() {
     tokio::time::timeout(LONG, claimed.lost.cancelled()).await.expect("it does not know of its loss");
     claim(&other, PARTITION, 8).await.release().await;
     assert!(!untouched.lost.is_cancelled());
-}
-
-/// What the broker says of a queue that does not answer it in time is that nothing is in it. A worker that believed that
-/// would begin what came back in any order.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_claim_counts_what_waits_though_the_queue_does_not_answer_for_a_moment() {
-    const UPDATES: usize = 10;
-    let mut rabbit = Rabbit::private().await;
-    let settings = rabbitmq::Settings::new(rabbit.url(), "silent", PARTITIONS).unwrap();
-    let (owner, publisher) =
-        (connect(&settings), rabbitmq::publisher(settings.clone(), Readiness::default(), "publisher"));
-    let lane = (0..).find(|lane| partition_of(*lane, PARTITIONS) == PARTITION).unwrap();
-    let mut claimed = claim(&owner, PARTITION, 16).await;
-    for update_id in 1..=UPDATES as u64 {
-        while publisher.publish(&envelope(update_id, lane)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-    take(&mut claimed, UPDATES).await;
-    claimed.release().await;
-    // Its leader is deaf from now on, and after a moment hears again.
-    let leader = format!("'%2F_silent.p.{PARTITION}'");
-    let deafen =
-        format!("sys:suspend({leader}), spawn(fun() -> timer:sleep(2500), sys:resume({leader}) end), ok.");
-    // Who has just had one does not fetch before it claims, which would wait for the leader.
-    claim(&owner, PARTITION, 1).await.release().await;
-    rabbit.control(&["eval", &deafen]);
-    let again = owner.claim(PARTITION, 16).await.unwrap();
-    assert_eq!(again.updates.returned, Some(UPDATES as u32));
 }

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::sync::watch;
@@ -25,7 +25,7 @@ use super::forwarder::{self, Holding};
 use super::lease::{Held, Lease, Place};
 use super::pulse::{self, Pulse};
 use super::topology::{PATIENCE, declare_partition};
-use super::{Link, Need, Settings};
+use super::{Link, Need, Settings, stat};
 use crate::events;
 use crate::queue::{Claim, ClaimError};
 use crate::readiness::Readiness;
@@ -36,10 +36,7 @@ pub(super) const OLD_CONSUMER: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 const LATER_LOOK: Duration = Duration::from_millis(250);
 
-/// The broker waits 250 ms for a queue's leader, and where that does not answer it says: no updates, no consumers
-/// (`rabbit_quorum_queue:stat` in its source). So an answer of none and none is not believed if it took so much longer
-/// than a round trip that no queue is asked in; unless `SILENT` has passed beyond the patience.
-const LEADERS_TIME: Duration = Duration::from_millis(200);
+/// How much longer a queue that does not answer is asked again.
 const SILENT: Duration = Duration::from_secs(5);
 
 /// Who has just looked at a partition's first update claims it again at once.
@@ -292,22 +289,14 @@ impl Consumer {
         left: u32,
         patience: Duration,
     ) -> Result<(u32, bool), ClaimError> {
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let queue = self.settings.partition_queue(partition);
         let (begun, mut found) = (Instant::now(), 0);
-        in_time(partition, channel.basic_qos(0, BasicQosOptions { global: false })).await?;
-        let round_trip = begun.elapsed();
         loop {
-            let asked = Instant::now();
-            let asking = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
-            let declared = in_time(partition, asking).await?;
-            let (ready, consumers) = (declared.message_count(), declared.consumer_count());
-            let took = asked.elapsed().saturating_sub(round_trip);
-            let is_silent = (ready, consumers) == (0, 0) && took >= LEADERS_TIME;
-            found = if consumers == left && !is_silent { found + 1 } else { 0 };
-            let is_over = begun.elapsed() >= if is_silent { patience + SILENT } else { patience };
-            if found == 2 || is_over {
-                return Ok((ready, found == 2));
+            let stat = in_time(partition, stat::ask(channel, &queue)).await?;
+            found = if stat.as_ref().is_some_and(|stat| stat.consumers == left) { found + 1 } else { 0 };
+            let patience = if stat.is_some() { patience } else { patience + SILENT };
+            if found == 2 || begun.elapsed() >= patience {
+                return Ok((stat.map_or(0, |stat| stat.ready), found == 2));
             }
             let look = if begun.elapsed() < OLD_CONSUMER { LOOK } else { LATER_LOOK };
             tokio::time::sleep(look).await;

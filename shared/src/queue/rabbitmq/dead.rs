@@ -11,11 +11,12 @@ use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::SelectAll;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 
 use super::lease::Lease;
+use super::stat::{self, Stat};
 use super::topology::{self, TopologyError, closing_code};
 use super::{Settings, wire};
 use crate::queue::{ClaimError, Letter};
@@ -87,12 +88,6 @@ pub struct DeadLetters {
     removed: u64,
 }
 
-/// What the broker says of the queue.
-struct State {
-    ready: u32,
-    consumers: u32,
-}
-
 impl DeadLetters {
     /// Takes the lock. Declares nothing that is not there.
     pub async fn hold(settings: &Settings) -> Result<Self, DeadError> {
@@ -148,9 +143,9 @@ impl DeadLetters {
     async fn count(&self) -> Result<u64, DeadError> {
         let alone = async {
             loop {
-                let state = within(ask(&self.asking, &self.settings)).await?;
-                if state.consumers == 0 {
-                    return Ok(u64::from(state.ready));
+                let stat = within(ask(&self.asking, &self.settings)).await?;
+                if stat.consumers == 0 {
+                    return Ok(u64::from(stat.ready));
                 }
                 tokio::time::sleep(LOOK).await;
             }
@@ -218,9 +213,9 @@ impl DeadLetters {
         let left = std::mem::take(&mut self.taken).saturating_sub(std::mem::take(&mut self.removed));
         let returned = async {
             loop {
-                let state = within(ask(&self.asking, &self.settings)).await?;
-                if state.consumers == 0 && u64::from(state.ready) >= left {
-                    return Ok(u64::from(state.ready) - left);
+                let stat = within(ask(&self.asking, &self.settings)).await?;
+                if stat.consumers == 0 && u64::from(stat.ready) >= left {
+                    return Ok(u64::from(stat.ready) - left);
                 }
                 tokio::time::sleep(LOOK).await;
             }
@@ -268,16 +263,13 @@ fn cancelled() -> DeadError {
     DeadError::Away("it ended the consumer".to_owned())
 }
 
-async fn ask(channel: &Channel, settings: &Settings) -> Result<State, DeadError> {
-    let options = QueueDeclareOptions { passive: true, ..Default::default() };
+/// How the queue is, by its own word: a replay that took a silent one for an empty one would say that all is done.
+async fn ask(channel: &Channel, settings: &Settings) -> Result<Stat, DeadError> {
     let queue = settings.dead_queue();
-    match channel.queue_declare(queue.clone().into(), options, FieldTable::default()).await {
-        Ok(state) => Ok(State { ready: state.message_count(), consumers: state.consumer_count() }),
-        Err(error) => Err(match closing_code(&error) {
-            Some((NOT_FOUND, _)) => DeadError::Missing(queue),
-            _ => error.into(),
-        }),
-    }
+    stat::ask_again(channel, &queue, LOOK).await.map_err(|error| match closing_code(&error) {
+        Some((NOT_FOUND, _)) => DeadError::Missing(queue),
+        _ => error.into(),
+    })
 }
 
 async fn within<T>(asking: impl Future<Output = Result<T, DeadError>>) -> Result<T, DeadError> {

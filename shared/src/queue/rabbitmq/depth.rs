@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Settings;
 use super::lease::Held;
+use super::stat::{self, Stat};
 use super::topology::PATIENCE;
 
 /// How often the broker is asked; an autoscaler looks every 15 s or so.
@@ -40,7 +41,6 @@ pub(super) async fn ask(
 
 /// On a channel of its own: where the queue was deleted, the partitions' numbers stay.
 async fn ask_letters(connection: Arc<Connection>, settings: Arc<Settings>, letters: Letters) -> Infallible {
-    let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     let queue = settings.dead_queue();
     let mut open: Option<Channel> = None;
     loop {
@@ -49,13 +49,13 @@ async fn ask_letters(connection: Arc<Connection>, settings: Arc<Settings>, lette
                 Some(channel) => channel,
                 None => connection.create_channel().await.ok()?,
             };
-            let declared = channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()).await;
-            Some((channel, declared.ok()?.message_count()))
+            let stat = stat::ask(&channel, &queue).await.ok()?;
+            Some((channel, stat.map(|stat| stat.ready)))
         };
         let asked = timeout(PATIENCE, round).await.ok().flatten();
         let (channel, count) = asked.unzip();
         open = channel;
-        letters.send_replace(count);
+        letters.send_replace(count.flatten());
         sleep(EVERY).await;
     }
 }
@@ -87,10 +87,15 @@ async fn round(
     let answers = held.partitions().into_iter().map(|partition| {
         let queue = settings.partition_queue(partition);
         let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
-        async move { Ok::<_, lapin::Error>((partition, declared.await?.message_count())) }
+        async move {
+            let declared = declared.await?;
+            let stat = Stat { ready: declared.message_count(), consumers: declared.consumer_count() };
+            Ok::<_, lapin::Error>((partition, stat))
+        }
     });
-    for (partition, ready) in try_join_all(answers).await.ok()? {
-        held.set_ready(partition, ready);
+    for (partition, stat) in try_join_all(answers).await.ok()? {
+        // It has a consumer, which is this process, or will have one in a moment: so it said nothing at all.
+        held.set_ready(partition, (!stat.is_nothing()).then_some(stat.ready));
     }
     Some(channel)
 }

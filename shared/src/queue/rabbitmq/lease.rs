@@ -49,8 +49,8 @@ impl Held {
     }
 
     /// Nothing where the partition has been given back meanwhile.
-    pub fn set_ready(&self, partition: u16, count: u32) {
-        self.lock().entry(partition).and_modify(|ready| *ready = Some(count));
+    pub fn set_ready(&self, partition: u16, count: Option<u32>) {
+        self.lock().entry(partition).and_modify(|ready| *ready = count);
     }
 
     pub fn forget_ready(&self) {

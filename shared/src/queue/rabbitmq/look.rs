@@ -7,20 +7,23 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
+use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties, ExchangeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::Settings;
 use super::census::Census;
 use super::topology::{TopologyError, closing_code, declare_marker, declare_quorum};
+use super::{Settings, stat};
 use crate::snapshot::Snapshot;
 
 /// One question's time; a queue whose node is down does not answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Between two tries to hear a queue that is silent.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A partition goes from one worker to another in less.
 const HANDED_OVER: Duration = Duration::from_secs(1);
@@ -200,13 +203,11 @@ async fn look_at(connection: &Connection, queue: &str) -> Found {
 }
 
 async fn passive(connection: &Connection, queue: &str) -> Found {
-    let options = QueueDeclareOptions { passive: true, ..Default::default() };
     let asked = async {
         let channel = connection.create_channel().await?;
-        let declared = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
-        let count = declared.message_count();
+        let stat = stat::ask_again(&channel, queue, PAUSE).await?;
         channel.close(200, "seen".into()).await?;
-        Ok(count)
+        Ok(stat.ready)
     };
     found(timeout(PATIENCE, asked).await)
 }

@@ -19,6 +19,7 @@ mod look;
 mod owner;
 mod publisher;
 mod pulse;
+mod stat;
 mod topology;
 pub(crate) mod wire;
 

@@ -1,0 +1,141 @@
+//! What RabbitMQ says of a queue whose leader does not answer in time is that nothing is in it and nobody consumes it.
+//! Who believed that would begin what came back in any order, and say that all is well while updates wait.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use harness::Rabbit;
+use shared::queue::rabbitmq::{self, DeadLetters, Look};
+use shared::queue::{Consumer, Letter, Publisher, Reason, partition_of};
+use shared::readiness::Readiness;
+
+use crate::backend::{LONG, PARTITIONS, claim, connect, envelope, take};
+
+const PARTITION: u16 = 1;
+const COUNT: u64 = 10;
+
+struct World {
+    rabbit: Rabbit,
+    settings: rabbitmq::Settings,
+    consumer: Consumer,
+    publisher: Publisher,
+}
+
+impl World {
+    async fn new() -> Self {
+        let rabbit = Rabbit::private().await;
+        let settings = rabbitmq::Settings::new(rabbit.url(), "silent", PARTITIONS).unwrap();
+        let consumer = connect(&settings);
+        let publisher = rabbitmq::publisher(settings.clone(), Readiness::default(), "publisher");
+        Self { rabbit, settings, consumer, publisher: Publisher::RabbitMq(publisher) }
+    }
+
+    async fn publish(&self, count: u64) {
+        let lane = (0..).find(|lane| partition_of(*lane, PARTITIONS) == PARTITION).unwrap();
+        for update_id in 1..=count {
+            while self.publisher.publish(&envelope(update_id, lane)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    async fn bury(&self, count: u64) {
+        for update_id in 1..=count {
+            while self.publisher.bury(&letter(update_id)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// From now on the queue's leader is deaf, and after a while it hears again.
+    fn deafen(&mut self, queue: &str, ms: u64) {
+        let leader = format!("'%2F_silent.{queue}'");
+        let deafen = format!(
+            "sys:suspend({leader}), spawn(fun() -> timer:sleep({ms}), sys:resume({leader}) end), ok."
+        );
+        self.rabbit.control(&["eval", &deafen]);
+    }
+}
+
+fn letter(update_id: u64) -> Letter {
+    Letter {
+        reason: Reason::Telegram,
+        error: String::new(),
+        update_id: Some(update_id),
+        bot: Some(4321),
+        kind: "message".to_owned(),
+        lane: Some(1),
+        chat_id: Some(1),
+        user_id: Some(1),
+        route: None,
+        service: None,
+        attempts: 1,
+        received_ms: 1_790_000_000_001,
+        first_failed_ms: 1_790_000_000_002,
+        last_failed_ms: 1_790_000_000_003,
+        replays: 0,
+        replayed: None,
+        traceparent: None,
+        body: Bytes::from_static(b"{\"update_id\":1}"),
+        rest: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_counts_what_waits_though_the_queue_does_not_answer_for_a_moment() {
+    let mut world = World::new().await;
+    let mut claimed = claim(&world.consumer, PARTITION, 16).await;
+    world.publish(COUNT).await;
+    take(&mut claimed, COUNT as usize).await;
+    claimed.release().await;
+    // Who has just had one does not fetch before it claims, which would wait for the leader.
+    claim(&world.consumer, PARTITION, 1).await.release().await;
+    world.deafen(&format!("p.{PARTITION}"), 2500);
+    let again = world.consumer.claim(PARTITION, 16).await.unwrap();
+    assert_eq!(again.updates.returned, Some(COUNT as u32));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_read_though_their_queue_does_not_answer_for_a_moment() {
+    let mut world = World::new().await;
+    world.bury(COUNT).await;
+    let mut letters = DeadLetters::hold(&world.settings).await.unwrap();
+    world.deafen("dead", 2000);
+    let mut read = 0;
+    letters.read(|_, _, _| read += 1).await.unwrap();
+    assert_eq!(read, COUNT);
+    world.deafen("dead", 2000);
+    assert_eq!(letters.put_back().await.unwrap(), 0);
+    letters.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_does_not_answer_is_not_said_to_be_empty() {
+    let mut world = World::new().await;
+    let _claimed = claim(&world.consumer, PARTITION, 1).await;
+    // One is in hand.
+    world.publish(COUNT + 1).await;
+    world.bury(COUNT).await;
+    let told = |world: &World| [world.consumer.ready(PARTITION, 1), world.consumer.letters_waiting()];
+    let deadline = Instant::now() + LONG;
+    while told(&world) != [Some(COUNT); 2] {
+        assert!(Instant::now() < deadline, "{:?}", told(&world));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let look = Look::connect(&world.settings, "look").await.unwrap();
+
+    let deaf = Duration::from_secs(8);
+    let begun = Instant::now();
+    for queue in [&format!("p.{PARTITION}"), "dead"] {
+        world.deafen(queue, deaf.as_millis() as u64);
+    }
+    let seen = look.depths().await;
+    assert_eq!((seen.ready[usize::from(PARTITION)], seen.letters), (None, None));
+    while begun.elapsed() < deaf {
+        assert!(told(&world).iter().all(|count| *count != Some(0)), "{:?}", told(&world));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // As when a leader is elected: one who looks waits for it.
+    let seen = look.depths().await;
+    assert_eq!((seen.ready[usize::from(PARTITION)], seen.letters), (Some(COUNT as u32), Some(COUNT as u32)));
+}
