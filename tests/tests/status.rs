@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use harness::{
-    Answer, LONG, Process, ProcessBuilder, Proxy, Rabbit, Update, World, WorldBuilder, over_both_worlds,
-    wait_for, wait_until,
+    Answer, Gate, LONG, Process, ProcessBuilder, Proxy, Rabbit, Update, World, WorldBuilder,
+    over_both_worlds, wait_for, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -39,8 +39,9 @@ async fn wait_status(world: &World, what: &str, fits: impl Fn(i32, &Value) -> bo
 }
 
 async fn what_waits_and_what_flows_is_told(world: WorldBuilder) {
-    let world = world.set("CONCURRENCY", 16).await;
-    world.conversation.answer(Answer::text("late").after(Duration::from_secs(4)));
+    let world = world.set("CONCURRENCY", 16).set("CONVERSATION_SERVICE_TIMEOUT", 30).await;
+    let gate = Gate::default();
+    world.conversation.answer(Answer::Held(gate.clone(), Box::new(Answer::text("late"))));
     let users: Vec<i64> = (0..6).map(|_| world.user()).collect();
     for user in &users {
         world.accept(&Update::text(*user, "hello")).await;
@@ -61,10 +62,13 @@ async fn what_waits_and_what_flows_is_told(world: WorldBuilder) {
     assert_eq!(in_hand, 12);
     assert_eq!(view["workers"][0]["partitions"], json!([0, 1, 2, 3]));
     assert_eq!((&view["workers"][0]["ready"], &view["ingresses"][0]["ready"]), (&json!(true), &json!(true)));
-    // What ends while it is looked shows as a flow.
-    let view =
-        wait_status(&world, "some flow out", |_, view| view["flow"]["out_per_second"].as_f64() > Some(0.0))
-            .await;
+    gate.open();
+    // What ends while it is looked shows as a flow: between the two looks of a status, not between two statuses.
+    let flows = |_, view: &Value| view["flow"]["out_per_second"].as_f64() > Some(0.0);
+    let view = tokio::select! {
+        view = wait_status(&world, "some flow out", flows) => view,
+        () = come_and_go(&world) => panic!("it has no end"),
+    };
     assert!(view["flow"]["calls_per_second"].as_f64().unwrap() > 0.0, "{view}");
     let (code, page, stderr) = ended(world.command(&["status"])).await;
     assert_eq!((code, stderr.as_str()), (0, ""));
@@ -77,6 +81,13 @@ async fn what_waits_and_what_flows_is_told(world: WorldBuilder) {
         assert!(page.lines().any(|line| line.starts_with(head)), "{head} in {page}");
     }
     assert!(page.contains("0-3\n") && page.contains("conversation"), "{page}");
+}
+
+async fn come_and_go(world: &World) {
+    loop {
+        world.accept(&Update::text(world.user(), "hello")).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 async fn a_breaker_that_is_open_and_a_chat_that_is_parked_are_told(world: WorldBuilder) {
@@ -167,6 +178,30 @@ async fn a_worker_that_does_not_answer_is_missed_and_the_exit_code_says_so() {
         assert!(begun.elapsed() < LONG, "it is not missed: {view}");
     };
     assert!(view["missing"][0].as_str().unwrap().contains("did not answer: "), "{view}");
+}
+
+/// Only the leases show that there is somebody, and an ingress that has answered at once knows nothing of workers.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_only_worker_is_waited_for() {
+    let mut world = World::distributed().await;
+    let all = |code: i32, view: &Value| code == 0 && view["workers"].as_array().unwrap().len() == 1;
+    let begun = Instant::now();
+    loop {
+        wait_status(&world, "it works", all).await;
+        world.worker_mut().freeze();
+        let mut asked = world.command(&["status", "--json"]).start();
+        // Who did not wait would have looked twice by now, a second apart, and be done.
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+        let waits = asked.is_running();
+        world.worker_mut().thaw();
+        assert!(waits, "{}", asked.stdout());
+        let code = asked.wait_exit().await;
+        let view: Value = serde_json::from_str(&asked.stdout()).unwrap();
+        if all(code, &view) {
+            return;
+        }
+        assert!(begun.elapsed() < LONG, "it is missed: {view}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

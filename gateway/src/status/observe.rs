@@ -19,7 +19,7 @@ use crate::deployment::Deployment;
 /// For so long answers are waited for where it is not known whether one is missing.
 const LISTEN: Duration = Duration::from_millis(300);
 
-/// And so long where one is.
+/// And so much longer where one is.
 const LONGEST: Duration = Duration::from_millis(1500);
 
 /// What was seen.
@@ -149,19 +149,27 @@ async fn ask(
         *connected = Some(Box::new((look, census)));
     }
     let Some((look, census)) = connected.as_deref_mut() else { return Err("no connection".to_owned()) };
-    let begun = Instant::now();
-    // Two rounds: the first may tell that there are more than have answered by then.
-    let mut processes = look.ask(census, begun + LISTEN, |_| false).await?;
-    if !are_all(&processes) {
-        let more = look.ask(census, begun + LONGEST, are_all).await?;
+    let partitions = settings.partitions;
+    let mut processes = look.ask(census, Instant::now() + LISTEN, |_| false).await?;
+    let mut ownerless = look.ownerless(untold(&processes, partitions)).await;
+    // The first round may tell that there are more than have answered by then, and so do leases that nobody tells of.
+    let all = |told: &[Snapshot]| {
+        are_all(told) && untold(told, partitions).iter().all(|partition| ownerless.contains(partition))
+    };
+    if !all(&processes) {
+        let more = look.ask(census, Instant::now() + LONGEST, all).await?;
         processes.retain(|known| more.iter().all(|it| it.id != known.id));
         processes.extend(more);
+        ownerless = look.ownerless(untold(&processes, partitions)).await;
     }
     let depths = look.depths().await;
-    let held: Vec<u16> = processes.iter().flat_map(held).collect();
-    let free = (0..settings.partitions).filter(|partition| !held.contains(partition)).collect();
-    let ownerless = look.ownerless(free).await;
     Ok(Asked { processes, depths, ownerless })
+}
+
+/// The partitions that none of these works on.
+fn untold(processes: &[Snapshot], partitions: u16) -> Vec<u16> {
+    let held: Vec<u16> = processes.iter().flat_map(held).collect();
+    (0..partitions).filter(|partition| !held.contains(partition)).collect()
 }
 
 /// The partitions that a process works on.
