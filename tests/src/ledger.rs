@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -176,11 +176,9 @@ impl Ledger {
     /// Notes when a worker said that it was without the store: Redis need not be killed for that, since on a busy
     /// machine it can take longer than a worker waits.
     pub fn note_without_store(&self, worker: &Process) {
-        let (now, wall) = (Instant::now(), SystemTime::now());
         let says_so =
             |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with("the store is away"));
-        for at in worker.logged(says_so) {
-            let from = now - wall.duration_since(at).unwrap_or_default();
+        for from in worker.logged(says_so) {
             // It rests for a second after each call that failed.
             self.store_was_away(from, from + Duration::from_secs(1));
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -258,13 +258,15 @@ impl Process {
         self.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    /// When it logged the lines that fit.
+    /// When it logged the lines that fit, up to 1 ms early.
     #[must_use]
-    pub fn logged(&self, fits: impl Fn(&Value) -> bool) -> Vec<SystemTime> {
-        let lines = self.logs().into_iter().filter(fits);
-        lines
-            .filter_map(|line| Some(OffsetDateTime::parse(line["time"].as_str()?, &Rfc3339).ok()?.into()))
-            .collect()
+    pub fn logged(&self, fits: impl Fn(&Value) -> bool) -> Vec<Instant> {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let times = self.logs().into_iter().filter(fits).filter_map(|line| {
+            let time: SystemTime = OffsetDateTime::parse(line["time"].as_str()?, &Rfc3339).ok()?.into();
+            now.checked_sub(wall.duration_since(time).unwrap_or_default())
+        });
+        times.collect()
     }
 
     /// Until a line of its log fits.

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use harness::{
-    Answer, Dice, FakeService, FakeTelegram, Figures, LATENCY, LONG, Ledger, Load, Part, Process, Rabbit,
-    Redis, Stage, World, dead_letters, pause, wait_for,
+    Answer, Dice, FakeService, FakeTelegram, Figures, LATENCY, LONG, Ledger, Load, Part, Rabbit, Redis,
+    Stage, World, dead_letters, pause, wait_for,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Mutex;
 
 const CHATS: usize = 60;
@@ -55,7 +55,7 @@ async fn under_random_kill_9_nothing_is_lost_reordered_refused_or_mixed() {
     settle(&ledger).await;
 
     for worker in &field.stage.workers {
-        note_when_it_was_without_store(&*worker.lock().await, &ledger);
+        ledger.note_without_store(&*worker.lock().await);
     }
     let mut broker = field.stage.broker.lock().await;
     let letters = dead_letters(broker.url(), &field.prefix).await;
@@ -163,18 +163,6 @@ async fn settle(ledger: &Ledger) {
         if since.elapsed() > patience {
             return;
         }
-    }
-}
-
-/// Redis need not be killed for that: on a busy machine it can take longer than a worker waits.
-fn note_when_it_was_without_store(worker: &Process, ledger: &Ledger) {
-    let (now, wall) = (Instant::now(), SystemTime::now());
-    let says_so =
-        |line: &Value| line["message"].as_str().is_some_and(|text| text.starts_with("the store is away"));
-    for at in worker.logged(says_so) {
-        let from = now - wall.duration_since(at).unwrap_or_default();
-        // It rests for a second after each call that failed.
-        ledger.store_was_away(from, from + Duration::from_secs(1));
     }
 }
 

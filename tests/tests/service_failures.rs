@@ -1,10 +1,10 @@
 //! Contract 3, the first row of what goes wrong: a service that times out, fails or answers nonsense.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{Answer, Update, WorldBuilder, over_both_worlds};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const APOLOGY: &str = "Something went wrong on our side. Please try again in a minute.";
 
@@ -22,6 +22,7 @@ async fn a_service_that_hangs_is_asked_twice_and_the_user_is_told(world: WorldBu
     world.conversation.answer(Answer::Hang);
     let user = world.user();
     let update = Update::text(user, "hello?");
+    let begun = Instant::now();
     world.accept(&update).await;
     assert_eq!(world.telegram.wait_texts(user, 1).await, [APOLOGY]);
     let letters = world.wait_dead("service", 1).await;
@@ -30,8 +31,12 @@ async fn a_service_that_hangs_is_asked_twice_and_the_user_is_told(world: WorldBu
     assert_eq!(requests.len(), 2, "one retry");
     assert_eq!(requests[0].header("Idempotency-Key"), requests[1].header("Idempotency-Key"));
     assert_eq!(requests[0].body(), requests[1].body());
-    let between = requests[1].at - requests[0].at;
-    assert!(between >= Duration::from_millis(1050), "the retry comes after 100-300 ms: {between:?}");
+    let said = |line: &Value| line["message"] == "a service failed and is asked once more";
+    world.worker().wait_log("that it is asked again", said).await;
+    let (given_up, again) = (world.worker().logged(said)[0], requests[1].at);
+    assert!(given_up - begun >= Duration::from_secs(1), "for the answer: {:?}", given_up - begun);
+    let before = again - given_up;
+    assert!(before >= Duration::from_millis(100), "the retry comes after 100-300 ms: {before:?}");
     for letter in letters {
         assert_eq!(letter.json(), *update.value());
         assert_eq!(letter.text("tgw-service").as_deref(), Some("conversation"));
