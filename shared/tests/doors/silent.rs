@@ -48,13 +48,30 @@ impl World {
     }
 
     /// From now on the queue's leader is deaf, and after a while it hears again.
-    fn deafen(&mut self, queue: &str, ms: u64) {
-        let leader = format!("'%2F_silent.{queue}'");
-        let deafen = format!(
-            "sys:suspend({leader}), spawn(fun() -> timer:sleep({ms}), sys:resume({leader}) end), ok."
-        );
-        self.rabbit.control(&["eval", &deafen]);
+    fn deafen_for(&mut self, queue: &str, ms: u64) {
+        let leader = leader(queue);
+        let resume = format!("spawn(fun() -> timer:sleep({ms}), sys:resume({leader}) end)");
+        self.eval(&format!("sys:suspend({leader}), {resume}, ok."));
     }
+
+    /// Until they are resumed.
+    fn deafen(&mut self, queues: &[&str]) {
+        let all: Vec<_> = queues.iter().map(|queue| leader(queue)).collect();
+        self.eval(&format!("[sys:suspend(Leader) || Leader <- [{}]], ok.", all.join(", ")));
+    }
+
+    fn resume(&mut self, queues: &[&str]) {
+        let all: Vec<_> = queues.iter().map(|queue| leader(queue)).collect();
+        self.eval(&format!("[sys:resume(Leader) || Leader <- [{}]], ok.", all.join(", ")));
+    }
+
+    fn eval(&mut self, words: &str) {
+        self.rabbit.control(&["eval", words]);
+    }
+}
+
+fn leader(queue: &str) -> String {
+    format!("'%2F_silent.{queue}'")
 }
 
 fn letter(update_id: u64) -> Letter {
@@ -90,7 +107,7 @@ async fn a_claim_counts_what_waits_though_the_queue_does_not_answer_for_a_moment
     claimed.release().await;
     // Who has just had one does not fetch before it claims, which would wait for the leader.
     claim(&world.consumer, PARTITION, 1).await.release().await;
-    world.deafen(&format!("p.{PARTITION}"), 2500);
+    world.deafen_for(&format!("p.{PARTITION}"), 2500);
     let again = world.consumer.claim(PARTITION, 16).await.unwrap();
     assert_eq!(again.updates.returned, Some(COUNT as u32));
 }
@@ -100,11 +117,11 @@ async fn dead_letters_are_read_though_their_queue_does_not_answer_for_a_moment()
     let mut world = World::new().await;
     world.bury(COUNT).await;
     let mut letters = DeadLetters::hold(&world.settings).await.unwrap();
-    world.deafen("dead", 2000);
+    world.deafen_for("dead", 2000);
     let mut read = 0;
     letters.read(|_, _, _| read += 1).await.unwrap();
     assert_eq!(read, COUNT);
-    world.deafen("dead", 2000);
+    world.deafen_for("dead", 2000);
     assert_eq!(letters.put_back().await.unwrap(), 0);
     letters.close().await.unwrap();
 }
@@ -124,18 +141,20 @@ async fn a_queue_that_does_not_answer_is_not_said_to_be_empty() {
     }
     let look = Look::connect(&world.settings, "look").await.unwrap();
 
-    let deaf = Duration::from_secs(8);
-    let begun = Instant::now();
-    for queue in [&format!("p.{PARTITION}"), "dead"] {
-        world.deafen(queue, deaf.as_millis() as u64);
-    }
+    let partition = format!("p.{PARTITION}");
+    let queues = [partition.as_str(), "dead"];
+    world.deafen(&queues);
+    let deaf = Instant::now();
     let seen = look.depths().await;
     assert_eq!((seen.ready[usize::from(PARTITION)], seen.letters), (None, None));
-    while begun.elapsed() < deaf {
+    // Each is asked every 2 s.
+    while deaf.elapsed() < Duration::from_secs(8) {
         assert!(told(&world).iter().all(|count| *count != Some(0)), "{:?}", told(&world));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // As when a leader is elected: one who looks waits for it.
-    let seen = look.depths().await;
-    assert_eq!((seen.ready[usize::from(PARTITION)], seen.letters), (Some(COUNT as u32), Some(COUNT as u32)));
+    world.resume(&queues);
+    let deadline = Instant::now() + LONG;
+    while told(&world) != [Some(COUNT); 2] || look.depths().await.letters != Some(COUNT as u32) {
+        assert!(Instant::now() < deadline, "{:?}", told(&world));
+    }
 }

@@ -175,7 +175,7 @@ impl Hand {
         for lane in &self.lanes {
             let in_hand = lane.ready.len() as u64;
             let ready = consumer.ready(lane.bulk.partition(), in_hand);
-            events::bulk_waiting(lane.bulk, Some(ready.unwrap_or(0) + in_hand));
+            events::bulk_waiting(lane.bulk, ready.map(|ready| ready + in_hand));
         }
     }
 

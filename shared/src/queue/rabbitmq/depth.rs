@@ -14,10 +14,9 @@ use lapin::{Channel, Connection};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::Settings;
 use super::lease::Held;
-use super::stat::{self, Stat};
 use super::topology::PATIENCE;
+use super::{Settings, stat};
 
 /// How often the broker is asked; an autoscaler looks every 15 s or so.
 const EVERY: Duration = Duration::from_secs(2);
@@ -87,15 +86,18 @@ async fn round(
     let answers = held.partitions().into_iter().map(|partition| {
         let queue = settings.partition_queue(partition);
         let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
-        async move {
-            let declared = declared.await?;
-            let stat = Stat { ready: declared.message_count(), consumers: declared.consumer_count() };
-            Ok::<_, lapin::Error>((partition, stat))
-        }
+        async move { Ok::<_, lapin::Error>((partition, declared.await?)) }
     });
-    for (partition, stat) in try_join_all(answers).await.ok()? {
-        // It has a consumer, which is this process, or will have one in a moment: so it said nothing at all.
-        held.set_ready(partition, (!stat.is_nothing()).then_some(stat.ready));
+    for (partition, declared) in try_join_all(answers).await.ok()? {
+        let ready = match (declared.message_count(), declared.consumer_count()) {
+            // Perhaps it was silent: how long its answer took can't be told between the others'.
+            (0, 0) => {
+                let stat = stat::ask(&channel, &settings.partition_queue(partition)).await.ok()?;
+                stat.map(|stat| stat.ready)
+            }
+            (ready, _) => Some(ready),
+        };
+        held.set_ready(partition, ready);
     }
     Some(channel)
 }

@@ -17,13 +17,6 @@ pub(super) struct Stat {
     pub consumers: u32,
 }
 
-impl Stat {
-    /// Whether it may be what the broker says of a queue that does not answer.
-    pub fn is_nothing(&self) -> bool {
-        (self.ready, self.consumers) == (0, 0)
-    }
-}
-
 /// Asks about a queue that is there; nothing where its leader did not answer. An error closes the channel.
 pub(super) async fn ask(channel: &Channel, queue: &str) -> Result<Option<Stat>, lapin::Error> {
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
@@ -31,7 +24,7 @@ pub(super) async fn ask(channel: &Channel, queue: &str) -> Result<Option<Stat>, 
     let declared = channel.queue_declare(queue.into(), passive, FieldTable::default()).await?;
     let took = asked.elapsed();
     let stat = Stat { ready: declared.message_count(), consumers: declared.consumer_count() };
-    if !stat.is_nothing() || took < LEADERS_TIME {
+    if (stat.ready, stat.consumers) != (0, 0) || took < LEADERS_TIME {
         return Ok(Some(stat));
     }
     let asked = Instant::now();
