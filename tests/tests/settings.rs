@@ -129,10 +129,14 @@ async fn a_flag_wins_over_the_environment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_in_the_same_data_dir_ends_with_2() {
-    let mut first = run().env("TELEGRAM_API_URL", "http://127.0.0.1:9").start();
-    first.wait_ready().await;
-    let line = refused(run().env("DATA_DIR", first.data_dir().display())).await;
-    assert!(line.contains("DATA_DIR"), "{line}");
+    let gateway = || run().env("TELEGRAM_API_URL", "http://127.0.0.1:9");
+    // Their files have other names, and the folder is one process's all the same.
+    for (first, second) in [(gateway(), gateway()), (gateway(), ingress()), (ingress(), gateway())] {
+        let mut first = first.start();
+        first.wait_ready().await;
+        let line = refused(second.env("DATA_DIR", first.data_dir().display())).await;
+        assert!(line.contains("DATA_DIR") && line.contains("in use by another process"), "{line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::fs::{self, TryLockError};
 use std::io::{self, ErrorKind};
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use redb::StorageError;
 
@@ -12,9 +13,13 @@ use super::salvage::salvage;
 use super::{DatabaseError, Kind};
 use crate::clock;
 
+/// In a folder that one process has.
+const FOLDERS_LOCK: &str = "tgw.lock";
+
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has the file, and only one may (facts D4): end that one, or take another folder.
+    /// Another process has the file, or another one in the same folder, and only one may (facts D4): end that one, or
+    /// take another folder.
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// The file is of a redb format that this version does not read: nothing is wrong with it.
@@ -28,7 +33,7 @@ pub enum OpenError {
 pub(super) struct Opened {
     pub(super) database: redb::Database,
     /// Held for as long as the database is open.
-    pub(super) lock: Option<Lock>,
+    pub(super) locks: Option<Locks>,
     pub(super) set_aside: Option<PathBuf>,
 }
 
@@ -42,7 +47,9 @@ pub(super) fn open(folder: &Path, kind: Kind) -> Result<Opened, OpenError> {
     let path = folder.join(name);
     let failed = |error: io::Error| OpenError::Disk { path: path.clone(), error: error.to_string() };
     fs::create_dir_all(folder).map_err(failed)?;
-    let lock = Some(Lock::take(&folder.join(format!("{name}.lock")), &path)?);
+    let whole = hold(folder)?;
+    let own = Lock::take(&folder.join(format!("{name}.lock")), &path)?;
+    let locks = Some(Locks { _own: own, _folder: whole });
     let new = folder.join(format!("{name}.new"));
     if !path.exists() && new.exists() {
         // An earlier start ended between its last two steps.
@@ -62,7 +69,7 @@ pub(super) fn open(folder: &Path, kind: Kind) -> Result<Opened, OpenError> {
     };
     // A file that is not yet in its folder's own record would be gone after a power cut (facts D3).
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    Ok(Opened { database, lock, set_aside })
+    Ok(Opened { database, locks, set_aside })
 }
 
 /// Makes a new file beside the damaged one, with what can be read of it; tells how many entries that is. Only when
@@ -86,9 +93,32 @@ pub(super) fn again(path: &Path, kind: Kind) -> Result<redb::Database, DatabaseE
     attempt(path, kind).map_err(|trouble| DatabaseError::Disk(told(trouble, path).to_string()))
 }
 
+/// What keeps others out.
+pub(crate) struct Locks {
+    _own: Lock,
+    _folder: Arc<Lock>,
+}
+
+/// The lock of a folder that processes share one by one, whatever files they have in it. A process that has it already
+/// shares it.
+fn hold(folder: &Path) -> Result<Arc<Lock>, OpenError> {
+    static HELD: Mutex<Vec<(PathBuf, Weak<Lock>)>> = Mutex::new(Vec::new());
+    let failed = |error: io::Error| OpenError::Disk { path: folder.to_path_buf(), error: error.to_string() };
+    let folder = folder.canonicalize().map_err(failed)?;
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    held.retain(|(_, lock)| lock.strong_count() > 0);
+    let known = held.iter().find(|(path, _)| *path == folder);
+    if let Some(lock) = known.and_then(|(_, lock)| lock.upgrade()) {
+        return Ok(lock);
+    }
+    let lock = Arc::new(Lock::take(&folder.join(FOLDERS_LOCK), &folder)?);
+    held.push((folder, Arc::downgrade(&lock)));
+    Ok(lock)
+}
+
 /// A lock beside redb's own: that one is let go while a damaged file is renamed, and two processes that
 /// start at once must not rename each other's new file.
-pub(crate) struct Lock(pub(super) fs::File);
+pub(super) struct Lock(pub(super) fs::File);
 
 impl Lock {
     pub(super) fn take(at: &Path, path: &Path) -> Result<Self, OpenError> {
