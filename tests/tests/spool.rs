@@ -183,6 +183,30 @@ async fn without_any_room_a_well_broker_serves_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_small_updates_have_room_an_ingress_is_ready() {
+    let rabbit = Rabbit::shared().await;
+    let proxy = Proxy::to(rabbit.address()).await;
+    let world = world_on(&proxy, rabbit).set("SPOOL_MAX_BYTES", "16KiB").await;
+    let user = world.user();
+    proxy.cut();
+    assert_eq!(world.post(&Update::text(user, &"x".repeat(20_000))).await, 503);
+    assert_eq!(world.ingress.wait_ready_is(503).await["dependencies"]["spool"]["state"], "full");
+    assert_eq!(world.post(&Update::text(user, "small")).await, 200);
+    assert_eq!(world.ingress.wait_ready_is(200).await["dependencies"]["spool"]["state"], "holding");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_and_without_a_broker_an_ingress_is_not_ready() {
+    let rabbit = Rabbit::shared().await;
+    let proxy = Proxy::to(rabbit.address()).await;
+    let world = world_on(&proxy, rabbit).set("SPOOL_MAX_BYTES", 0).await;
+    proxy.cut();
+    world.ingress.wait_ready_is(503).await;
+    proxy.resume();
+    world.ingress.wait_ready_is(200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_does_not_come_back_is_not_waited_for() {
     let rabbit = Rabbit::shared().await;
     let proxy = Proxy::to(rabbit.address()).await;

@@ -29,7 +29,7 @@ pub(super) struct Inner {
     pub writes: Arc<Semaphore>,
     /// The last write failed.
     pub failing: AtomicBool,
-    /// The last record had no room, and nothing was removed since.
+    /// The last record had no room, and nothing was removed since; or there is none at all.
     pub full: AtomicBool,
     /// A confirm is overdue: whoever comes now need not wait for another one.
     pub doubt: AtomicBool,
@@ -63,7 +63,7 @@ impl Inner {
             next_letter: AtomicU64::new(found.next_letter),
             writes: Arc::new(Semaphore::new(WRITES)),
             failing: AtomicBool::new(false),
-            full: AtomicBool::new(false),
+            full: AtomicBool::new(found.bytes >= limit),
             doubt: AtomicBool::new(false),
             awaits: AtomicBool::new(false),
             settled: AtomicBool::new(true),
@@ -203,7 +203,10 @@ impl Room {
     pub fn take(inner: &Arc<Inner>, bytes: u64) -> Result<Self, SpoolError> {
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= inner.limit);
         match inner.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => Ok(Self { inner: Arc::clone(inner), bytes }),
+            Ok(_) => {
+                inner.full.store(false, Ordering::Relaxed);
+                Ok(Self { inner: Arc::clone(inner), bytes })
+            }
             Err(_) => {
                 inner.full.store(true, Ordering::Relaxed);
                 events::full();
