@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use harness::{
-    Answer, Figures, LATENCY, LONG, Ledger, Load, Part, Update, World, WorldBuilder, over_both_worlds, pause,
-    wait_for, wait_until,
+    Answer, Figures, LATENCY, LONG, Ledger, Load, Part, Proxy, Redis, Update, World, WorldBuilder,
+    over_both_worlds, pause, wait_for, wait_until,
 };
+use serde_json::Value;
 use tempfile::NamedTempFile;
 
 over_both_worlds!(a_route_added_by_sighup_takes_effect_under_load_and_loses_nothing);
@@ -55,6 +56,21 @@ fn keep_books(world: &World, asking: i64) -> (Arc<Ledger>, Read) {
         chat => seen.sent(chat.unwrap_or_default(), call.text()),
     });
     (ledger, read)
+}
+
+/// The worker waits a moment for its store before it begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sighup_that_comes_early_ends_nothing() {
+    let redis = Redis::shared().await;
+    let proxy = Proxy::to(redis.address()).await;
+    proxy.cut();
+    let url = proxy.before(redis.url(), redis.address());
+    let mut world = World::distributed().redis(&url).without_waiting().await;
+    world.worker().wait_log("it listens", |line| line["message"] == "the worker listens").await;
+    world.worker_mut().hang_up();
+    let read = |line: &Value| line["message"] == "the routes were read again and are in use";
+    world.worker().wait_log("that the routes were read again", read).await;
+    assert!(world.worker_mut().is_running());
 }
 
 async fn ask(world: &World, user: i64, command: &str, read: &Read) -> String {

@@ -142,7 +142,7 @@ impl Application {
             outlook::tell(self.telegram.clone(), self.keeper.consumer.clone(), self.keeper.held.subscribe());
         let telling = tokio::spawn(told);
         let disagreed = disagreement(&self.keeper.consumer);
-        first_answers(&self.keeper).await;
+        stop.run_until_cancelled(first_answers(&self.keeper)).await;
         let working = roster(self.roster, self.able, &self.keeper);
         let reloading = tokio::spawn(self.source.reload_on_hangup(self.routing));
         let mut keepers = JoinSet::new();

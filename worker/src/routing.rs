@@ -27,12 +27,14 @@ pub struct Source {
     /// The demo's own services, once one was asked for.
     samples: OnceLock<SocketAddr>,
     stop: CancellationToken,
+    /// Heard from the start on: a signal that nobody hears ends the process.
+    hangups: Option<Signal>,
 }
 
 impl Source {
     /// `stop` ends the samples.
     pub fn new(values: Values, stop: CancellationToken) -> Self {
-        Self { values, samples: OnceLock::new(), stop }
+        Self { values, samples: OnceLock::new(), stop, hangups: hangups() }
     }
 
     /// Makes the routing of what the settings say.
@@ -66,8 +68,8 @@ impl Source {
 
     /// Reads the table again on each SIGHUP. A table that is broken, or names a service without an
     /// address, is told and changes nothing.
-    pub async fn reload_on_hangup(self, routing: watch::Sender<Arc<Routing>>) {
-        let Some(mut hangups) = hangups() else { return };
+    pub async fn reload_on_hangup(mut self, routing: watch::Sender<Arc<Routing>>) {
+        let Some(mut hangups) = self.hangups.take() else { return };
         while hangups.recv().await.is_some() {
             let read = RouteSettings::read(&self.values).map_err(Failure::from);
             match read.and_then(|settings| self.build(settings)) {

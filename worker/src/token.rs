@@ -39,6 +39,7 @@ impl Token {
 pub async fn keep(telegram: Telegram, readiness: Readiness) {
     let token = telegram.token();
     let mut changes = token.subscribe();
+    readiness.set("telegram", "asking", true);
     loop {
         match telegram.name().await {
             BotName::Known(username) => {
