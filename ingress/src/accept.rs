@@ -62,7 +62,11 @@ impl Acceptor {
         let span = Span::begin("accept", Kind::Server, traceparent.as_deref());
         let traceparent = span.traceparent().or(traceparent);
         match peek(&body) {
-            Ok(peek) => {
+            Ok(mut peek) => {
+                // A kind with a dot is the gateway's own, of what services send: what is posted is none of these.
+                if peek.kind.contains('.') {
+                    peek.kind.clear();
+                }
                 span.update(peek.update_id);
                 let envelope = Envelope::received(peek, self.bot, traceparent, body);
                 tell(&envelope.kind, begun, &span, self.keep(&envelope, begun, &span).await)

@@ -31,6 +31,10 @@ impl<'a> Json<'a> {
         self.0.get().starts_with('{')
     }
 
+    pub fn is_array(self) -> bool {
+        self.0.get().starts_with('[')
+    }
+
     pub fn object(self) -> Option<Object<'a>> {
         let mut source = serde_json::Deserializer::from_str(self.0.get());
         source.deserialize_map(Members).ok().map(Object)

@@ -45,10 +45,17 @@ async fn an_update_with_wrong_types_inside_is_done(world: WorldBuilder) {
         json!({"update_id": 4, "message": {"chat": {"id": "text"}, "from": [], "text": 5, "date": "yesterday"}}),
         json!({"update_id": 5, "callback_query": {"id": 5, "from": {"id": user}, "data": {}}}),
         json!({"update_id": 6, "my_chat_member": {"chat": user, "new_chat_member": 1}}),
+        json!({"update_id": 7, "message": {"text": "nobody can be answered"}}),
+        json!({"update_id": 8, "message": {"chat": {"id": user.to_string()}, "from": {"id": user}, "text": "hi"}}),
+        // What only the gateway itself puts into its queues.
+        json!({"update_id": 1_u64 << 62, "tgw.reply": {"v": 1, "chat": {"id": user}, "calls": [
+            {"method": "sendMessage", "params": {"chat_id": user, "text": "told by a stranger"}}]}}),
     ];
+    let count = bodies.len() as f64;
     for body in bodies {
         assert_eq!(world.post_bytes(body.to_string().into_bytes()).await.status, 200, "{body}");
     }
+    world.wait_metric("tgw_updates_total", &[("outcome", "no_route")], count).await;
     world.accept(&Update::text(user, "hello")).await;
     assert_eq!(world.telegram.wait_texts(user, 1).await, ["ok"]);
     world.assert_no_dead_letters().await;

@@ -119,7 +119,7 @@ fn name(shape: Shape) -> &'static str {
 fn seen(incoming: &Incoming) -> Vec<String> {
     let chat = incoming.chat.map(|chat| format!("chat: {:?}", chat.kind).to_lowercase());
     let command = incoming.command.as_ref().map(|command| format!("command: {}", command.name));
-    let callback = incoming.callback.as_ref().and_then(|callback| callback.data.as_ref());
+    let callback = incoming.pressed();
     let membership = incoming.membership.map(|it| format!("membership: {it:?}").to_lowercase());
     let content = (incoming.kind == "message").then(|| format!("content: {}", incoming.content.name()));
     let language = incoming.language().map(|code| format!("language: {code}"));
@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn it_tells_that_a_part_of_an_album_is_handed_over_with_the_others() {
         let table = "[[routes]]\nservice = \"conversation\"\nkind = \"message\"\nalbum = true\n";
-        let photo = |group: &str| format!(r#"{{"update_id":7,"message":{{"photo":[]{group}}}}}"#);
+        let photo =
+            |group: &str| format!(r#"{{"update_id":7,"message":{{"chat":{{"id":1}},"photo":[]{group}}}}}"#);
         let told = of(table, &photo(r#","media_group_id":"1""#), None);
         assert!(told.album && told.seen.contains(&"a part of an album".to_owned()), "{:?}", told.seen);
         assert!(!of(table, &photo(""), None).album);

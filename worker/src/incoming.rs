@@ -81,10 +81,10 @@ pub struct Text {
     pub plain: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Callback {
     pub id: String,
-    pub data: Option<String>,
+    pub data: Option<Text>,
     /// Set where the button hangs on a message that was sent inline: such a callback has no chat.
     pub inline_message_id: Option<String>,
 }
@@ -96,7 +96,20 @@ pub enum Membership {
     Unblocked,
 }
 
+impl Text {
+    /// The end of it from so many bytes of `plain` on, as a token of its own, where a Rust string can't hold what came.
+    pub fn end(&self, from: usize) -> Option<Box<RawValue>> {
+        let (before, end) = self.plain.split_at_checked(from)?;
+        end.contains('\u{fffd}').then(|| raw::end(&self.raw, before.encode_utf16().count())).flatten()
+    }
+}
+
 impl Incoming {
+    /// What the pressed button says.
+    pub fn pressed(&self) -> Option<&str> {
+        self.callback.as_ref()?.data.as_ref().map(|data| data.plain.as_str())
+    }
+
     pub fn read(body: &[u8]) -> Self {
         Self::from_bytes(Bytes::copy_from_slice(body))
     }
@@ -138,6 +151,10 @@ impl Incoming {
         self.read_place(body);
         let edited = body.get("edit_date").filter(|_| self.kind.starts_with("edited_"));
         self.date = edited.or_else(|| body.get("date")).and_then(Json::u64);
+        // What nobody can be answered on is not read as something that somebody said.
+        if self.chat.is_none() {
+            return;
+        }
         self.text = text(body, "text");
         self.caption = text(body, "caption");
         self.content = Content::of(body);
@@ -155,7 +172,7 @@ impl Incoming {
         }
         self.callback = string(body, "id").map(|id| Callback {
             id,
-            data: string(body, "data"),
+            data: text(body, "data"),
             inline_message_id: string(body, "inline_message_id"),
         });
     }

@@ -1,7 +1,7 @@
 //! What a message holds, by the member that tells it. A closed list, so that a slip in a routing table is
 //! found at the start; what Telegram adds later reads as `Other` until it stands here (facts T12).
 
-use shared::json::Object;
+use shared::json::{Json, Object};
 
 /// What a message holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -84,12 +84,23 @@ const EVENTS: &[&str] = &[
     "web_app_data",
 ];
 
+/// Whether it is of the type that Telegram gives it: a photo is a list of sizes.
+fn is_written(name: &str, value: Json<'_>) -> bool {
+    match name {
+        "text" => value.is_string(),
+        "photo" => value.is_array(),
+        _ => value.is_object(),
+    }
+}
+
 impl Content {
     pub(super) fn of(message: &Object<'_>) -> Self {
-        let first = |names: &[&'static str]| names.iter().copied().find(|name| message.has(name));
-        match first(WRITTEN) {
+        let mut written = WRITTEN.iter().copied();
+        let found = written.find(|name| message.get(name).is_some_and(|value| is_written(name, value)));
+        let mut events = EVENTS.iter().copied();
+        match found {
             Some(name) => Self::Written(name),
-            None => first(EVENTS).map_or(Self::Other, Self::Event),
+            None => events.find(|name| message.has(name)).map_or(Self::Other, Self::Event),
         }
     }
 

@@ -22,7 +22,10 @@ mod tests {
     #[test]
     fn a_photos_largest_size_and_anything_elses_one_file() {
         let of = |content: &str| {
-            Incoming::read(format!(r#"{{"update_id":1,"message":{{{content}}}}}"#).as_bytes()).file_id()
+            Incoming::read(
+                format!(r#"{{"update_id":1,"message":{{"chat":{{"id":1}},{content}}}}}"#).as_bytes(),
+            )
+            .file_id()
         };
         let photo = r#""photo":[{"file_id":"small","width":90},{"file_id":"large","width":800}]"#;
         assert_eq!(of(photo).as_deref(), Some("large"));

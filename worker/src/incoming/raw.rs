@@ -18,7 +18,23 @@ pub(super) fn rest(token: &RawValue, units: usize) -> Option<Box<RawValue>> {
         at = end;
     }
     let (start, end) = kept?;
-    RawValue::from_string(format!("\"{}\"", inner.get(start..end)?)).ok()
+    token_of(inner.get(start..end)?)
+}
+
+/// What follows the first `units` UTF-16 units of a string, as a token of its own.
+pub(super) fn end(token: &RawValue, units: usize) -> Option<Box<RawValue>> {
+    let inner = token.get().strip_prefix('"')?.strip_suffix('"')?;
+    let (mut at, mut passed) = (0, 0);
+    while passed < units {
+        let piece = Piece::read(inner.get(at..)?)?;
+        passed += piece.units;
+        at += piece.bytes;
+    }
+    token_of(inner.get(at..)?)
+}
+
+fn token_of(inner: &str) -> Option<Box<RawValue>> {
+    RawValue::from_string(format!("\"{inner}\"")).ok()
 }
 
 /// A character or an escape. Each half of an escaped pair is one.
@@ -69,6 +85,20 @@ mod tests {
         ] {
             assert_eq!(rest_of(token, units).as_deref(), expected, "{token}");
         }
+    }
+
+    #[test]
+    fn an_end_is_as_it_came() {
+        for (token, units, expected) in [
+            (r#""ACCEPT:\ud83d ""#, 7, r#""\ud83d ""#),
+            (r#""A\u003a\"\ud83dx""#, 2, r#""\"\ud83dx""#),
+            (r#""\ud83d\ude00:\udc00""#, 3, r#""\udc00""#),
+            (r#""ab""#, 2, r#""""#),
+        ] {
+            let token = RawValue::from_string(token.to_owned()).unwrap();
+            assert_eq!(end(&token, units).unwrap().get(), expected, "{token}");
+        }
+        assert!(end(&RawValue::from_string(r#""ab""#.to_owned()).unwrap(), 3).is_none());
     }
 
     proptest! {

@@ -8,7 +8,7 @@ fn read(kind: &str, body: &str) -> Incoming {
 
 /// `name|bot|args` of a message with this text (already escaped for JSON) and these entities.
 fn command(text: &str, entities: &str) -> String {
-    match read("message", &format!(r#"{{"text":"{text}"{entities}}}"#)).command {
+    match read("message", &format!(r#"{{"chat":{{"id":9}},"text":"{text}"{entities}}}"#)).command {
         Some(Command { name, bot, args, .. }) => {
             format!("{name}|{}|{}", bot.unwrap_or_default(), args.unwrap_or_default())
         }
@@ -55,7 +55,7 @@ fn a_command_is_read_by_its_entity_or_by_the_first_word() {
 fn a_caption_holds_a_command_too() {
     let photo = read(
         "message",
-        r#"{"photo":[{}],"caption":"/sell bike","caption_entities":[{"type":"bot_command","offset":0,"length":5}]}"#,
+        r#"{"chat":{"id":9},"photo":[{}],"caption":"/sell bike","caption_entities":[{"type":"bot_command","offset":0,"length":5}]}"#,
     );
     assert_eq!(photo.command.unwrap().name, "/sell");
     assert_eq!(photo.content, Content::Written("photo"));
@@ -81,14 +81,16 @@ fn a_message_tells_who_where_when_and_what() {
 #[test]
 fn the_content_is_the_member_that_tells_it() {
     for (body, expected, charged) in [
-        (r#"{"text":"x"}"#, "text", true),
-        (r#"{"document":{},"animation":{}}"#, "animation", true),
-        (r#"{"location":{},"venue":{}}"#, "venue", true),
-        (r#"{"pinned_message":{"text":"x"}}"#, "pinned_message", false),
-        (r#"{"new_chat_members":[]}"#, "new_chat_members", false),
-        (r#"{"brand_new":{}}"#, "other", false),
+        (r#""text":"x""#, "text", true),
+        (r#""document":{},"animation":{}"#, "animation", true),
+        (r#""location":{},"venue":{}"#, "venue", true),
+        (r#""text":null,"photo":5,"document":{}"#, "document", true),
+        (r#""photo":null,"voice":"x","text":7"#, "other", false),
+        (r#""pinned_message":{"text":"x"}"#, "pinned_message", false),
+        (r#""new_chat_members":[]"#, "new_chat_members", false),
+        (r#""brand_new":{}"#, "other", false),
     ] {
-        let message = read("message", body);
+        let message = read("message", &format!(r#"{{"chat":{{"id":9}},{body}}}"#));
         assert_eq!((message.content.name(), message.is_charged_kind()), (expected, charged), "{body}");
     }
     assert!(!read("edited_message", r#"{"text":"x"}"#).is_charged_kind());
@@ -105,7 +107,7 @@ fn a_callback_has_its_messages_chat_and_no_date() {
     assert_eq!(pressed.chat, Some(Chat { id: 42, kind: ChatKind::Private }));
     assert_eq!((pressed.message_id, pressed.date), (Some(5), None));
     assert!(pressed.text.is_none());
-    assert_eq!(pressed.callback.as_ref().unwrap().data.as_deref(), Some("CONNECT:7"));
+    assert_eq!(pressed.pressed(), Some("CONNECT:7"));
     assert!(pressed.has_chat_to_apologize());
 
     let inline = read("callback_query", r#"{"id":"99","inline_message_id":"i","from":{"id":42}}"#);
@@ -144,8 +146,17 @@ fn queries_and_poll_answers_are_read_too() {
 
 #[test]
 fn a_lone_surrogate_is_kept_as_it_came() {
-    let message = read("message", r#"{"text":"a\ud83d"}"#);
+    let message = read("message", r#"{"chat":{"id":9},"text":"a\ud83d"}"#);
     assert_eq!(message.text.unwrap().raw.get(), r#""a\ud83d""#);
+}
+
+#[test]
+fn without_a_chat_a_message_says_nothing() {
+    for chat in ["", r#""chat":{"id":"7"},"#] {
+        let message = read("message", &format!(r#"{{{chat}"from":{{"id":5}},"text":"/start"}}"#));
+        assert!(message.text.is_none() && message.command.is_none(), "{chat}");
+        assert_eq!((message.content, message.user.unwrap().id), (Content::Other, 5), "{chat}");
+    }
 }
 
 #[test]

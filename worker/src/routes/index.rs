@@ -64,7 +64,7 @@ impl Index {
         if let Some(command) = &incoming.command {
             return first(routes, self.commands.get(&command.name), incoming);
         }
-        let data = incoming.callback.as_ref()?.data.as_deref()?;
+        let data = incoming.pressed()?;
         prefixes(data, self.longest_callback).find_map(|(prefix, rest)| {
             let found = first(routes, self.callbacks.get(prefix), incoming)?;
             Some(Found { action: Some(prefix.to_owned()), param: not_empty(rest), ..found })
@@ -82,7 +82,7 @@ impl Index {
         let found = self.find_by_pattern(routes, incoming);
         let found = found.or_else(|| lists.into_iter().find_map(|list| first(routes, list, incoming)))?;
         // A row for callbacks of any prefix: what is before the first colon is the action all the same.
-        let data = incoming.callback.as_ref().and_then(|callback| callback.data.as_deref());
+        let data = incoming.pressed();
         let (action, param) = data.map(|data| data.split_once(':').unwrap_or((data, ""))).unwrap_or_default();
         Some(Found { action: not_empty(action), param: not_empty(param), ..found })
     }

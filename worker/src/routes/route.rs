@@ -71,7 +71,7 @@ impl Route {
     pub fn would_take(&self, incoming: &Incoming) -> bool {
         let when = &self.when;
         let command = incoming.command.as_ref().map(|command| &command.name);
-        let data = incoming.callback.as_ref().and_then(|callback| callback.data.as_deref());
+        let data = incoming.pressed();
         let pressed = |prefix: &String| {
             let rest = data.and_then(|data| data.strip_prefix(prefix.as_str()));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::request::{
-    AlbumPart, Args, Conversation, Event, Matching, Notification, Own, ServiceRequest, UserProfile,
+    AlbumPart, Conversation, Event, Matching, Notification, Own, ServiceRequest, Tail, UserProfile,
 };
 use crate::incoming::{Incoming, Membership, Text};
 use crate::routes::{Found, Shape, Target};
@@ -59,6 +59,8 @@ impl<'a> Asked<'a> {
 pub fn request_body(shape: Shape, asked: &Asked<'_>, user_id: Option<&str>, request_id: &str) -> Bytes {
     let Asked { incoming, found, .. } = asked;
     let (update, updates) = asked.updates();
+    let raw_param = raw_param(incoming, found);
+    let param = raw_param.as_deref().map(Tail::Raw).or(found.param.as_deref().map(Tail::Text));
     let telegram_user_id = incoming.user.as_ref().map(|user| user.id);
     let command = incoming.command.as_ref().map(|command| command.name.as_str());
     let request = match shape {
@@ -75,7 +77,7 @@ pub fn request_body(shape: Shape, asked: &Asked<'_>, user_id: Option<&str>, requ
             user_id,
             // A matching that a command starts has the command's name for its action.
             action: found.action.as_deref().or(command),
-            target_user_id: found.param.as_deref(),
+            target_user_id: param,
             request_id,
             update,
         }),
@@ -103,7 +105,7 @@ pub fn request_body(shape: Shape, asked: &Asked<'_>, user_id: Option<&str>, requ
             command,
             args: args(incoming),
             action: found.action.as_deref(),
-            param: found.param.as_deref(),
+            param,
             update,
             album: asked.album(),
             updates,
@@ -113,10 +115,16 @@ pub fn request_body(shape: Shape, asked: &Asked<'_>, user_id: Option<&str>, requ
     serde_json::to_vec(&request).unwrap_or_default().into()
 }
 
-fn args(incoming: &Incoming) -> Option<Args<'_>> {
+fn args(incoming: &Incoming) -> Option<Tail<'_>> {
     let command = incoming.command.as_ref()?;
-    let raw = command.raw_args.as_deref().map(Args::Raw);
-    raw.or(command.args.as_deref().map(Args::Text))
+    let raw = command.raw_args.as_deref().map(Tail::Raw);
+    raw.or(command.args.as_deref().map(Tail::Text))
+}
+
+/// What follows the prefix, where a Rust string can't hold it.
+fn raw_param(incoming: &Incoming, found: &Found<'_>) -> Option<Box<RawValue>> {
+    let data = incoming.callback.as_ref()?.data.as_ref()?;
+    data.end(data.plain.len().checked_sub(found.param.as_ref()?.len())?)
 }
 
 fn message(incoming: &Incoming) -> Option<&RawValue> {

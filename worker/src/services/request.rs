@@ -57,7 +57,8 @@ pub struct Matching<'a> {
     /// The callback's prefix, such as CONNECT; the command where a command's route has this shape.
     pub action: Option<&'a str>,
     /// What follows the prefix and its colon.
-    pub target_user_id: Option<&'a str>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub target_user_id: Option<Tail<'a>>,
     /// Also the Idempotency-Key. A repeat of any kind carries the same one.
     pub request_id: &'a str,
     /// The whole update, as Telegram sent it; only if the route says `update = true`.
@@ -79,7 +80,7 @@ pub struct UserProfile<'a> {
     /// What follows the command, trimmed; left out where nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "String", length(min = 1)))]
-    pub args: Option<Args<'a>>,
+    pub args: Option<Tail<'a>>,
     /// The whole update, as Telegram sent it; only if the route says `update = true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Map<String, Value>"))]
@@ -130,7 +131,7 @@ pub struct Own<'a> {
     /// What follows the command, trimmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "String", length(min = 1)))]
-    pub args: Option<Args<'a>>,
+    pub args: Option<Tail<'a>>,
     /// The pressed button's prefix, as the route names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "String"))]
@@ -138,7 +139,7 @@ pub struct Own<'a> {
     /// What follows the prefix and its colon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "String"))]
-    pub param: Option<&'a str>,
+    pub param: Option<Tail<'a>>,
     /// The whole update, as Telegram sent it; only if the route says `update = true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Map<String, Value>"))]
@@ -172,10 +173,10 @@ pub struct AlbumPart<'a> {
     pub message_id: Option<i64>,
 }
 
-/// A command's arguments, as they came where a Rust string could not hold them.
+/// What follows a command or a prefix, as it came where a Rust string could not hold it.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub enum Args<'a> {
+pub enum Tail<'a> {
     Raw(&'a RawValue),
     Text(&'a str),
 }

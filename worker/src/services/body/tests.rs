@@ -39,7 +39,7 @@ fn the_built_in_services_get_the_contracts_bodies() {
     for (kind, content, expected) in [
         (
             "message",
-            r#"{"from":{"id":42},"text":"a\n\"b\" \ud83d\u00e9"}"#,
+            r#"{"chat":{"id":42},"from":{"id":42},"text":"a\n\"b\" \ud83d\u00e9"}"#,
             r#"{"user_id":"u1","telegram_user_id":42,"message":"a\n\"b\" \ud83d\u00e9","request_id":"r1"}"#,
         ),
         (
@@ -49,22 +49,27 @@ fn the_built_in_services_get_the_contracts_bodies() {
         ),
         (
             "callback_query",
+            r#"{"id":"9","from":{"id":42},"data":"CONNECT:\ud83d "}"#,
+            r#"{"user_id":"u1","action":"CONNECT","target_user_id":"\ud83d ","request_id":"r1"}"#,
+        ),
+        (
+            "callback_query",
             r#"{"id":"9","from":{"id":42},"data":"SKIP"}"#,
             r#"{"user_id":"u1","action":"SKIP","target_user_id":null,"request_id":"r1"}"#,
         ),
         (
             "message",
-            r#"{"from":{"id":42},"text":"/Help"}"#,
+            r#"{"chat":{"id":42},"from":{"id":42},"text":"/Help"}"#,
             r#"{"telegram_user_id":42,"command":"/help","request_id":"r1"}"#,
         ),
         (
             "message",
-            r#"{"text":"/start ref 7 "}"#,
+            r#"{"chat":{"id":42},"text":"/start ref 7 "}"#,
             r#"{"telegram_user_id":null,"command":"/start","request_id":"r1","args":"ref 7"}"#,
         ),
         (
             "message",
-            r#"{"text":"/start \ud83d "}"#,
+            r#"{"chat":{"id":42},"text":"/start \ud83d "}"#,
             r#"{"telegram_user_id":null,"command":"/start","request_id":"r1","args":"\ud83d"}"#,
         ),
         (
@@ -103,7 +108,7 @@ fn a_service_of_ones_own_gets_what_applies() {
         ),
         (
             "message",
-            r#"{"from":{"id":42},"text":"/match"}"#,
+            r#"{"chat":{"id":42},"from":{"id":42},"text":"/match"}"#,
             r#"{"user_id":"u1","action":"/match","target_user_id":null,"request_id":"r1"}"#,
         ),
     ] {
@@ -151,7 +156,7 @@ fn an_album_is_handed_over_whole_where_the_route_says_so() {
 
 #[test]
 fn without_a_session_the_user_id_is_null() {
-    let incoming = Incoming::read(br#"{"update_id":7,"message":{"text":"x"}}"#);
+    let incoming = Incoming::read(br#"{"update_id":7,"message":{"chat":{"id":42},"text":"x"}}"#);
     let table = Table::builtin();
     let found = table.find(&incoming, None).unwrap();
     let asked = Asked { incoming: &incoming, album: &[], found: &found };
