@@ -144,7 +144,7 @@ async fn a_text_that_no_route_takes_goes_there_too_and_is_charged(world: WorldBu
     let quiz = Quiz::start(world.set("RATE_LIMIT_REQUESTS", 2).set("RATE_LIMIT_WINDOW", 600)).await;
     let user = quiz.world.user();
     let group = -1_000_000_000_000 - user;
-    // No route takes these, so they cost nothing and get nothing.
+    // No route takes these, so they cost nothing and get nothing; no service gets another bot's command.
     for _ in 0..3 {
         quiz.world.accept(&in_group(user, group, "chatter")).await;
     }
@@ -152,6 +152,7 @@ async fn a_text_that_no_route_takes_goes_there_too_and_is_charged(world: WorldBu
         .set("/callback_query/message/chat", json!({"id": group, "type": "supergroup", "title": "t"}));
     quiz.world.matching.answer_first([hand_over(json!({"service": "quiz", "seconds": 60}))]);
     assert_eq!(quiz.says(group, button).await, "handed over");
+    quiz.world.accept(&in_group(user, group, "/start@another_bot")).await;
     assert_eq!(quiz.says(group, in_group(user, group, "forty-two")).await, "quiz");
     let notice = quiz.says(group, in_group(user, group, "forty-three")).await;
     assert!(notice.starts_with("You're sending messages too fast"), "{notice}");

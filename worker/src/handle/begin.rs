@@ -82,13 +82,19 @@ impl Handler {
         }
     }
 
+    /// Whether a sticky service takes it, if one is set.
+    fn is_for_sticky(&self, attempt: &Attempt<'_>) -> bool {
+        let username = self.telegram.token().borrow().username();
+        attempt.routing.table.is_for_sticky(attempt.incoming, username.as_deref())
+    }
+
     fn question<'q>(&'q self, attempt: &'q Attempt<'_>, routed: bool) -> Begin<'q> {
         let incoming = attempt.incoming;
         // Who is written to has done nothing: no session is renewed.
         let acts = !messages::is_message(attempt.envelope);
         let user = incoming.user.as_ref().map(|user| user.id).filter(|_| acts);
         let ours = attempt.key.bot == self.telegram.bot();
-        let sticky_in = incoming.is_free_text().then_some(incoming.chat).flatten().map(|chat| chat.id);
+        let sticky_in = incoming.chat.map(|chat| chat.id).filter(|_| self.is_for_sticky(attempt));
         let taken = routed || sticky_in.is_some();
         let charged =
             ours && taken && user.is_some() && attempt.envelope.replay == 0 && incoming.is_charged_kind();

@@ -144,14 +144,20 @@ impl Table {
         bot_username: Option<&str>,
         sticky: Option<&str>,
     ) -> Option<Found<'_>> {
-        let private = incoming.chat_kind() == ChatKind::Private;
-        if incoming.command.as_ref().is_some_and(|command| !command.is_for(bot_username, private)) {
+        if is_anothers(incoming, bot_username) {
             return None;
         }
         self.index
             .find_pressed_or_commanded(&self.routes, incoming)
             .or_else(|| self.sticky_route(incoming, sticky?))
             .or_else(|| self.index.find_other(&self.routes, incoming))
+    }
+
+    /// Whether a sticky service takes it, where one is set: a free text that is no command of a row's or of another bot's.
+    pub fn is_for_sticky(&self, incoming: &Incoming, bot_username: Option<&str>) -> bool {
+        incoming.is_free_text()
+            && !is_anothers(incoming, bot_username)
+            && self.index.find_pressed_or_commanded(&self.routes, incoming).is_none()
     }
 
     /// Whether a `sticky` may name that service.
@@ -182,6 +188,12 @@ impl Table {
         let target = Target::Service { service, shape: Shape::of(service), with_update: false, album: false };
         Some(Found { route: STICKY_ROUTE, target, action: None, param: None })
     }
+}
+
+/// Whether it is a command for another bot.
+fn is_anothers(incoming: &Incoming, bot_username: Option<&str>) -> bool {
+    let private = incoming.chat_kind() == ChatKind::Private;
+    incoming.command.as_ref().is_some_and(|command| !command.is_for(bot_username, private))
 }
 
 impl Shape {
