@@ -12,6 +12,9 @@ over_both_worlds!(
     a_callback_is_answered_empty_after_3_s_of_a_slow_service,
     a_callback_is_answered_while_its_chat_waits_for_something_slow,
     a_callback_whose_service_fails_is_answered_and_told,
+    an_answer_that_a_crash_may_have_kept_back_is_given_and_no_service_is_asked_again,
+    a_wrong_token_costs_no_callback_its_answer_and_doubles_no_message,
+    an_answer_that_telegram_refuses_is_told,
 );
 
 const APOLOGY: &str = "Something went wrong on our side. Please try again in a minute.";
@@ -95,4 +98,54 @@ async fn a_callback_whose_service_fails_is_answered_and_told(world: WorldBuilder
     assert_eq!(world.telegram.wait_texts(user, 1).await, [APOLOGY]);
     only_answer(&world, &update).await;
     world.wait_dead("service", 1).await;
+}
+
+/// Nobody knows whether Telegram has it: it is given like a message, once more.
+async fn an_answer_that_a_crash_may_have_kept_back_is_given_and_no_service_is_asked_again(
+    world: WorldBuilder,
+) {
+    let mut world = world.await;
+    for (answer, text) in
+        [(json!({"messages": [], "answer": {"text": "noted"}}), "noted"), (json!({"type": "none"}), "")]
+    {
+        let (asked, before) = (world.matching.count(), world.telegram.calls_of("answerCallbackQuery").len());
+        world.matching.answer(Answer::Json(answer));
+        world.telegram.script("answerCallbackQuery", 1, Answer::Hang);
+        world.accept(&Update::callback(world.user(), "SKIP:7")).await;
+        world.telegram.wait_calls("answerCallbackQuery", before + 1).await;
+        world.worker_mut().kill9();
+        world.worker_mut().start_again();
+        let calls = world.telegram.wait_calls("answerCallbackQuery", before + 2).await;
+        assert_eq!(calls[before + 1].text(), text);
+        world.wait_metric("tgw_updates_total", &[("outcome", "answered")], 1.0).await;
+        assert_eq!(world.matching.count(), asked + 1);
+        assert_eq!(world.telegram.calls_of("answerCallbackQuery").len(), before + 2);
+    }
+}
+
+async fn a_wrong_token_costs_no_callback_its_answer_and_doubles_no_message(world: WorldBuilder) {
+    let world = world.await;
+    let user = world.user();
+    world.matching.answer(Answer::Json(
+        json!({"messages": [{"type": "text", "content": "done"}], "answer": {"text": "noted"}}),
+    ));
+    // The message goes out, and the answer meets the wrong token.
+    world.telegram.fail("answerCallbackQuery", 1, 401, "Unauthorized", serde_json::Value::Null);
+    world.accept(&Update::callback(user, "SKIP:7")).await;
+    let calls = world.telegram.wait_calls("answerCallbackQuery", 2).await;
+    assert_eq!(calls[1].text(), "noted");
+    world.wait_metric("tgw_updates_total", &[("outcome", "answered")], 1.0).await;
+    assert_eq!((world.telegram.texts(user), world.matching.count()), (vec!["done".to_owned()], 1));
+}
+
+async fn an_answer_that_telegram_refuses_is_told(world: WorldBuilder) {
+    let world = world.await;
+    world.matching.answer(Answer::Json(json!({"messages": [], "answer": {"text": "noted"}})));
+    let old = "Bad Request: query is too old and response timeout expired or query ID is invalid";
+    world.telegram.fail("answerCallbackQuery", 1, 400, old, serde_json::Value::Null);
+    world.accept(&Update::callback(world.user(), "SKIP:7")).await;
+    let told = |line: &serde_json::Value| line["message"] == "Telegram refuses an answer for good";
+    world.worker().wait_log("the refusal", told).await;
+    world.wait_metric("tgw_updates_total", &[("outcome", "refused")], 1.0).await;
+    world.assert_no_dead_letters().await;
 }

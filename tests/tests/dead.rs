@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 over_both_worlds!(
     a_replay_answers_late_and_a_second_death_tells_of_it,
+    a_replay_answers_a_callback_only_as_the_service_says,
     what_is_still_to_be_sent_is_all_that_a_replay_sends,
     letters_are_chosen_by_what_they_carry,
     an_export_comes_back_by_an_import,
@@ -98,6 +99,28 @@ async fn a_replay_answers_late_and_a_second_death_tells_of_it(world: WorldBuilde
     assert_eq!(code, 0);
     assert_eq!(world.telegram.wait_texts(user, 2).await[1], "the answer");
     assert_eq!(list(&mut world, &[]).await, Vec::<Value>::new());
+}
+
+async fn a_replay_answers_a_callback_only_as_the_service_says(world: WorldBuilder) {
+    let mut world = world.await;
+    let user = world.user();
+    world.matching.answer_first(broken(4));
+    for data in ["SKIP:1", "SKIP:2"] {
+        world.accept(&Update::callback(user, data)).await;
+    }
+    wait_listed(&mut world, 2).await;
+    assert_eq!(world.telegram.calls_of("answerCallbackQuery").len(), 2, "empty ones");
+    world.matching.answer_with(|request| match request.body()["target_user_id"] == "1" {
+        true => Answer::text("late"),
+        false => Answer::Json(
+            json!({"messages": [{"type": "text", "content": "later"}], "answer": {"text": "noted"}}),
+        ),
+    });
+    assert_eq!(call(&mut world, &["replay", "--all"]).await.0, 0);
+    let texts = world.telegram.wait_texts(user, 4).await;
+    assert_eq!(texts[2..], ["late", "later"]);
+    let answers = world.telegram.wait_calls("answerCallbackQuery", 3).await;
+    assert_eq!((answers.len(), answers[2].text()), (3, "noted"));
 }
 
 async fn what_is_still_to_be_sent_is_all_that_a_replay_sends(world: WorldBuilder) {

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use harness::{Update, WorldBuilder, now, over_both_worlds, wait_until};
+use harness::{Answer, Update, WorldBuilder, now, over_both_worlds, wait_until};
 
 const NOTICE: &str = "You're sending messages too fast, please slow down 🙂";
 
 over_both_worlds!(
     too_fast_a_user_reads_the_notice_once_a_window,
     a_callback_that_is_too_fast_is_answered_with_the_notice,
+    a_notice_that_may_have_been_seen_is_the_only_one_of_its_window,
     a_backlog_of_messages_a_second_apart_is_answered_whole,
     an_edit_is_not_charged,
 );
@@ -31,6 +32,21 @@ async fn too_fast_a_user_reads_the_notice_once_a_window(world: WorldBuilder) {
     assert_eq!(world.telegram.wait_texts(fast, 4).await, ["echo: 0", "echo: 1", NOTICE, "echo: later"]);
     assert_eq!(world.conversation.count(), 4);
     world.assert_no_dead_letters().await;
+}
+
+async fn a_notice_that_may_have_been_seen_is_the_only_one_of_its_window(world: WorldBuilder) {
+    let world =
+        world.set("RATE_LIMIT_REQUESTS", 1).set("RATE_LIMIT_WINDOW", 600).set("TELEGRAM_TIMEOUT", 1).await;
+    world.conversation.echo();
+    let (user, date) = (world.user(), now());
+    world.accept(&Update::text(user, "0").date(date)).await;
+    world.telegram.wait_texts(user, 1).await;
+    world.telegram.script("sendMessage", 1, Answer::Hang);
+    for n in 1..=3 {
+        world.accept(&Update::text(user, &format!("{n}")).date(date)).await;
+    }
+    world.wait_metric("tgw_updates_total", &[("outcome", "limited")], 3.0).await;
+    assert_eq!(world.telegram.texts(user), ["echo: 0", NOTICE]);
 }
 
 async fn a_callback_that_is_too_fast_is_answered_with_the_notice(world: WorldBuilder) {

@@ -55,12 +55,10 @@ impl Settler {
         (Some(update.lane()), Job::Updates(Box::new(Group::of(Part { update, receipt }))))
     }
 
-    /// A replay answers no callback by itself (contract 8).
     fn spinner(&self, envelope: &Envelope, incoming: &Incoming, key: &UpdateKey) -> Option<Spinner> {
-        let callback = incoming.callback.as_ref().filter(|_| envelope.replay == 0)?;
-        let (store, telegram) = (self.handler.store.clone(), self.handler.telegram.clone());
+        let callback = incoming.callback.as_ref()?;
         let traceparent = envelope.traceparent.as_deref();
-        Some(Spinner::start(callback.id.clone(), key.clone(), store, telegram, traceparent))
+        Some(Spinner::start(callback.id.clone(), key.clone(), &self.handler, traceparent))
     }
 
     /// What comes back beside is what is to be handled after it.

@@ -221,10 +221,16 @@ impl Store {
         both!(self, store => store.release(key, worker))
     }
 
-    /// Takes the right to answer this update's callback: true once per update, false ever after and where
-    /// the update has ended.
-    pub async fn answer_once(&self, key: &UpdateKey) -> Result<bool, StoreError> {
-        both!(self, store => store.answer_once(key))
+    /// Takes the right to answer this update's callback. False where it was answered or has ended, and while this very
+    /// worker has the right. Another worker's is taken over: it has lost the update since, and nobody knows whether its
+    /// answer was given.
+    pub async fn answer_begin(&self, key: &UpdateKey, worker: &str) -> Result<bool, StoreError> {
+        both!(self, store => store.answer_begin(key, worker))
+    }
+
+    /// What came of that: the callback has been answered for good, or the right is given back.
+    pub async fn answer_end(&self, key: &UpdateKey, worker: &str, given: bool) -> Result<(), StoreError> {
+        both!(self, store => store.answer_end(key, worker, given))
     }
 
     /// Takes the right to tell a user that they are too fast, for `hold_ms`: true for the first to ask.

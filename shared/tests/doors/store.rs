@@ -22,6 +22,7 @@ crate::over_stores!(
     an_ended_update_is_told_and_forgotten,
     a_replay_is_a_run_of_its_own,
     a_callback_is_answered_once,
+    a_callbacks_answer_that_was_not_given_can_be_given_later,
     a_notice_is_sent_once_in_its_time,
     an_albums_parts_are_those_of_its_first_attempt,
     an_albums_parts_end_with_its_plan_and_with_its_end,
@@ -223,14 +224,33 @@ async fn a_replay_is_a_run_of_its_own(stored: Stored) {
 
 async fn a_callback_is_answered_once(stored: Stored) {
     let (store, key, other) = (&stored.store, key(&stored, 1, 5), key(&stored, 2, 5));
-    assert!(store.answer_once(&key).await.unwrap());
-    assert!(!store.answer_once(&key).await.unwrap());
+    assert!(store.answer_begin(&key, "w1").await.unwrap());
+    assert!(!store.answer_begin(&key, "w1").await.unwrap());
     let begun = run(&stored, &Begin { suspect: false, ..of(&key, "w1") }).await;
     assert_eq!(begun.attempts, 1, "answering is no attempt");
-    assert!(!store.answer_once(&key).await.unwrap());
+    assert!(!store.answer_begin(&key, "w1").await.unwrap());
+    store.answer_end(&key, "w1", true).await.unwrap();
+    for worker in ["w1", "w2"] {
+        assert!(!store.answer_begin(&key, worker).await.unwrap(), "it was given");
+    }
     run(&stored, &of(&other, "w1")).await;
     store.finish(&other, "w1", End::Done, &[]).await.unwrap();
-    assert!(!store.answer_once(&other).await.unwrap(), "it has ended");
+    assert!(!store.answer_begin(&other, "w1").await.unwrap(), "it has ended");
+    store.answer_end(&other, "w1", true).await.unwrap();
+    assert_eq!(store.begin(&of(&other, "w1")).await.unwrap(), Begun::Ended);
+}
+
+async fn a_callbacks_answer_that_was_not_given_can_be_given_later(stored: Stored) {
+    let (store, key) = (&stored.store, key(&stored, 1, 5));
+    assert!(store.answer_begin(&key, "w1").await.unwrap());
+    store.answer_end(&key, "w1", false).await.unwrap();
+    assert!(store.answer_begin(&key, "w1").await.unwrap(), "given back");
+    assert!(store.answer_begin(&key, "w11").await.unwrap(), "w1 may be dead");
+    assert!(!store.answer_begin(&key, "w11").await.unwrap());
+    store.answer_end(&key, "w1", true).await.unwrap();
+    assert!(store.answer_begin(&key, "w2").await.unwrap(), "w1 had lost the right");
+    store.answer_end(&key, "w2", true).await.unwrap();
+    assert!(!store.answer_begin(&key, "w11").await.unwrap());
 }
 
 async fn a_notice_is_sent_once_in_its_time(stored: Stored) {

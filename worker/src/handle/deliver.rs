@@ -26,6 +26,13 @@ enum Sending {
     Stay,
 }
 
+fn step_after(sent: Sent, attempt: &Attempt<'_>) -> Step {
+    if let Sent::Refused(why) | Sent::ChatClosed(why) = &sent {
+        events::telegram_refused(why, attempt);
+    }
+    after(sent)
+}
+
 impl Handler {
     /// Makes the calls from number `sent` on. The callback's loading sign is stopped at the same time.
     /// `kept` is whether the store has the plan.
@@ -35,19 +42,30 @@ impl Handler {
             self.stop_spinner(attempt, plan.callback.clone()),
         );
         // What the service wanted to be shown is owed like a message; an empty answer is not.
-        let (unanswered, why) = match callback {
-            Sent::Failed(why) => (plan.callback.clone(), why),
-            Sent::WrongToken => return Outcome::Stay,
-            _ => (None, String::new()),
+        let answer = match &plan.callback {
+            Some(_) => step_after(callback, attempt),
+            None if callback == Sent::WrongToken => Step::Stay,
+            None => Step::Onward { refused: false },
         };
-        match sending {
-            Sending::Stay => Outcome::Stay,
-            Sending::Failed { at, why } => self.failed(attempt, plan, at, unanswered, why),
-            Sending::Made { .. } if unanswered.is_some() => {
-                let at = plan.calls.len();
-                self.failed(attempt, plan, at, unanswered, why)
+        let all = plan.calls.len();
+        match (sending, answer) {
+            (Sending::Stay, _) => Outcome::Stay,
+            (Sending::Failed { at, why }, Step::Die(_) | Step::Stay) => {
+                let owed = plan.callback.clone();
+                self.failed(attempt, plan, at, owed, why)
             }
-            Sending::Made { refused } => end_of(plan.fate, refused),
+            (Sending::Failed { at, why }, _) => self.failed(attempt, plan, at, None, why),
+            (Sending::Made { refused }, Step::Onward { refused: too }) => end_of(plan.fate, refused || too),
+            (Sending::Made { .. }, Step::Close) => end_of(plan.fate, true),
+            (Sending::Made { .. }, Step::Die(why)) => {
+                let owed = plan.callback.clone();
+                self.failed(attempt, plan, all, owed, why)
+            }
+            (Sending::Made { .. }, Step::Stay) => {
+                // Who goes on has the callback's answer to give, and nothing else.
+                self.is_fenced(attempt, &plan, all, &mut false).await;
+                Outcome::Stay
+            }
         }
     }
 
@@ -70,10 +88,7 @@ impl Handler {
             let span = attempt.span.child("send", Kind::Client);
             let result = self.telegram.send(&plan.calls[at], &self.going(attempt)).await;
             spans::sent(span, &result);
-            if let Sent::Refused(why) | Sent::ChatClosed(why) = &result {
-                events::telegram_refused(why, attempt);
-            }
-            match after(result) {
+            match step_after(result, attempt) {
                 Step::Onward { refused: this } => refused |= this,
                 Step::Close => return Sending::Made { refused: true },
                 Step::Die(why) => return Sending::Failed { at, why },

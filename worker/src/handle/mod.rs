@@ -258,6 +258,7 @@ impl Handler {
             halt: attempt.halt,
             note: Some(note),
             bulk: messages::bulk_of(attempt.envelope).is_some(),
+            once: false,
         }
     }
 

@@ -8,7 +8,7 @@ use super::outcome::{Done, Outcome};
 use super::{Attempt, Handler};
 use crate::reply::{self, Call};
 use crate::spans;
-use crate::telegram::Sent;
+use crate::telegram::{Going, Sent};
 
 /// The right to a notice is held at most this long beyond the window while it is being sent: a call, its
 /// retry, and the longest wait that Telegram may ask for between them.
@@ -40,13 +40,14 @@ impl Handler {
             Some(spinner) => spinner.stop(Some(call), attempt.abort).await,
             None => {
                 let span = attempt.span.child("send", Kind::Client);
-                let sent = self.telegram.send(&call, &self.going(attempt)).await;
+                let sent = self.telegram.send(&call, &Going { once: true, ..self.going(attempt) }).await;
                 spans::sent(span, &sent);
                 sent
             }
         };
-        // The next one may follow a window after this one was seen; at once, if it was not.
-        let wait_ms = if sent == Sent::Yes { self.limits.window.as_millis() as u64 } else { 1 };
+        // The next one may follow a window after this one was seen, or may have been; at once, if it was not.
+        let may_be_seen = matches!(sent, Sent::Yes | Sent::Failed(_));
+        let wait_ms = if may_be_seen { self.limits.window.as_millis() as u64 } else { 1 };
         if self.store.notice_sent(&attempt.key, wait_ms).await.is_err() {
             tracing::debug!("the time of a notice is not recorded; the next one waits longer");
         }

@@ -65,8 +65,9 @@ impl Handler {
 
     async fn keep(&self, attempt: &Attempt<'_>, plan: &Plan, beside: &Beside<'_>) -> Result<(), StoreError> {
         let says_nothing = beside.session.is_none() && beside.sticky.is_none();
-        // A plan with nothing in it would only be read to be found empty.
-        if plan.calls.is_empty() && says_nothing && plan.fate == Fate::Done {
+        // What says nothing to anybody ends with the next write.
+        let turns = attempt.spinner.is_some_and(|spinner| !spinner.is_stopped());
+        if plan.calls.is_empty() && !turns && says_nothing && plan.fate == Fate::Done {
             return Ok(());
         }
         let ended = ended_with(plan, attempt);

@@ -59,6 +59,8 @@ pub struct Going<'a> {
     pub note: Option<Note<'a>>,
     /// It is one of many that nobody waits for, sent within their own budget (facts T14).
     pub bulk: bool,
+    /// Rather lost than seen twice: it is not made again where it may have been carried out (facts T17).
+    pub once: bool,
 }
 
 /// What getMe says of the bot.
@@ -151,7 +153,7 @@ impl Telegram {
                 }
                 return Sent::Yes;
             };
-            match next(error, tried, self.settings.resend) {
+            match next(error, tried, self.settings.resend && !going.once) {
                 Next::Again(wait) => {
                     not_before = Some(Instant::now() + wait);
                     self.refused(chat.as_ref(), wait);

@@ -99,9 +99,14 @@ impl Store {
         self.write(move |shelf| update::release(shelf, &key, &worker)).await
     }
 
-    pub async fn answer_once(&self, key: &UpdateKey) -> Result<bool, StoreError> {
-        let key = key.clone();
-        self.write(move |shelf| Ok(Ok(update::answer_once(shelf, &key)?))).await
+    pub async fn answer_begin(&self, key: &UpdateKey, worker: &str) -> Result<bool, StoreError> {
+        let (key, worker) = (key.clone(), worker.to_owned());
+        self.write(move |shelf| Ok(Ok(update::answer_begin(shelf, &key, &worker)?))).await
+    }
+
+    pub async fn answer_end(&self, key: &UpdateKey, worker: &str, given: bool) -> Result<(), StoreError> {
+        let (key, worker) = (key.clone(), worker.to_owned());
+        self.write(move |shelf| Ok(Ok(update::answer_end(shelf, &key, &worker, given)?))).await
     }
 
     pub async fn notice_begin(&self, key: &UpdateKey, hold_ms: u64) -> Result<bool, StoreError> {

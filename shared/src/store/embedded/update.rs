@@ -21,6 +21,8 @@ pub(super) struct Open {
     pub(super) sent: u32,
     /// Its callback was answered.
     pub(super) answered: bool,
+    /// The worker that is answering it, or died with that.
+    pub(super) answering: Option<String>,
     /// Telegram wants nothing of it before then.
     pub(super) parked_until_ms: u64,
     /// Of an album, the other parts that the first attempt had beside it.
@@ -153,15 +155,32 @@ pub(super) fn release(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str) -> S
     Ok(Ok(()))
 }
 
-pub(super) fn answer_once(shelf: &mut Shelf<'_>, key: &UpdateKey) -> Result<bool, Error> {
+pub(super) fn answer_begin(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str) -> Result<bool, Error> {
     if end_of(shelf, key)?.is_some() {
         return Ok(false);
     }
     let mut open = Open::load(shelf, key)?;
-    if open.answered {
+    if open.answered || open.answering.as_deref() == Some(worker) {
         return Ok(false);
     }
-    open.answered = true;
+    open.answering = Some(worker.to_owned());
     open.keep(shelf, key)?;
     Ok(true)
+}
+
+pub(super) fn answer_end(
+    shelf: &mut Shelf<'_>,
+    key: &UpdateKey,
+    worker: &str,
+    given: bool,
+) -> Result<(), Error> {
+    if end_of(shelf, key)?.is_some() {
+        return Ok(());
+    }
+    let mut open = Open::load(shelf, key)?;
+    if open.answering.as_deref() == Some(worker) {
+        (open.answering, open.answered) = (None, given);
+        open.keep(shelf, key)?;
+    }
+    Ok(())
 }

@@ -11,9 +11,23 @@ if type(claim) == 'table' then
 end
 if step == 'answer' then
   if ended then return 0 end
-  redis.call('HSETNX', KEYS[1], 'answered', ARGV[4])
-  if redis.call('HGET', KEYS[1], 'answered') ~= ARGV[4] then return 0 end
+  -- Whose right it is, and a mark of the call; or that it was used, as "done", or as an earlier version wrote it.
+  local known, mine = redis.call('HGET', KEYS[1], 'answered'), worker .. ' '
+  local is_others = known and string.find(known, ' ', 1, true) and string.sub(known, 1, #mine) ~= mine
+  if known and not is_others then return known == mine .. ARGV[4] and 1 or 0 end
+  redis.call('HSET', KEYS[1], 'answered', mine .. ARGV[4])
   redis.call('EXPIRE', KEYS[1], ARGV[3])
+  return 1
+end
+if step == 'answered' then
+  local known, mine = not ended and redis.call('HGET', KEYS[1], 'answered'), worker .. ' '
+  if known and string.sub(known, 1, #mine) == mine then
+    if ARGV[3] == '1' then
+      redis.call('HSET', KEYS[1], 'answered', 'done')
+    else
+      redis.call('HDEL', KEYS[1], 'answered')
+    end
+  end
   return 1
 end
 if ended then

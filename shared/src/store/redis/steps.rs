@@ -143,12 +143,28 @@ impl Store {
         self.written(&step(&own(key), worker, "release")).await
     }
 
-    pub(in crate::store) async fn answer_once(&self, key: &UpdateKey) -> Result<bool, StoreError> {
+    pub(in crate::store) async fn answer_begin(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+    ) -> Result<bool, StoreError> {
         let keys = own(key);
-        let mut call = step(&keys, "", "answer");
+        let mut call = step(&keys, worker, "answer");
         // A cluster's library makes a call once more whose answer it lost: by its mark that is known as the same.
         call.arg(OPEN_SECONDS).arg(rand::random::<u64>());
         self.call::<i64>(&call).await.map(|first| first == 1)
+    }
+
+    pub(in crate::store) async fn answer_end(
+        &self,
+        key: &UpdateKey,
+        worker: &str,
+        given: bool,
+    ) -> Result<(), StoreError> {
+        let keys = own(key);
+        let mut call = step(&keys, worker, "answered");
+        call.arg(given);
+        self.written(&call).await
     }
 
     pub(in crate::store) async fn notice_begin(
