@@ -272,6 +272,7 @@ async fn where_nothing_runs_that_is_said() {
         (code, &view["ready"], &view["dead_letters"], &view["workers"]),
         (3, &json!(1), &json!(0), &json!([]))
     );
+    assert!(view["oldest_seconds"].as_u64().unwrap() < 60, "{view}");
     let (code, stdout, stderr) = ended(world.command(&["status"])).await;
     assert!(code == 3 && stderr.contains("no gateway runs on this DATA_DIR"), "{stderr}");
     assert!(stdout.contains("in 0/s, out 0/s"), "{stdout}");

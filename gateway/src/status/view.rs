@@ -19,7 +19,8 @@ pub struct View {
     /// Ready in the queues; none where they can't be seen.
     pub ready: Option<u64>,
     pub in_hand: u64,
-    /// Of the oldest update in a worker's hand or in a spool. What no worker has taken has no age here.
+    /// Of the oldest update in a worker's hand or in a spool, or in the file of a gateway that does not run. What waits at
+    /// the broker has no age here: it could not be told without taking it.
     pub oldest_seconds: Option<u64>,
     pub dead_letters: Option<u64>,
     /// A tool has them in hand, so that the broker can't count them.
@@ -191,7 +192,11 @@ impl View {
         let partitions = partitions(now);
         let ready = partitions.iter().map(|it| it.ready).collect::<Vec<_>>();
         let spooled = ingresses.iter().map(|it| it.spool.oldest_seconds);
-        let oldest = workers.iter().map(|it| it.oldest_seconds).chain(spooled).max();
+        let at_rest = match &now.queues {
+            Queues::Embedded(depth) => depth.oldest_ms.map(|ms| now.at_ms.saturating_sub(ms) / 1000),
+            _ => None,
+        };
+        let oldest = workers.iter().map(|it| it.oldest_seconds).chain(spooled).chain(at_rest).max();
         let (dead_letters, dead_letters_held) = match &now.queues {
             Queues::RabbitMq { depths, .. } => (depths.letters.map(u64::from), depths.letters_held),
             Queues::Embedded(depth) => (Some(depth.letters), false),

@@ -137,7 +137,7 @@ async fn what_is_no_update_is_handed_out_as_its_bytes() {
     let delivery = next(&mut consumer.claim(1, 1).await.unwrap()).await;
     assert_eq!(delivery.content, Err(Bytes::from_static(b"what is this")));
     delivery.receipt.ack().await.unwrap();
-    assert_eq!(consumer.depth(), Depth { waiting: vec![0; 4], letters: 0 });
+    assert_eq!(consumer.depth(), Depth { waiting: vec![0; 4], ..Depth::default() });
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn what_can_be_read_of_a_damaged_file_is_saved() {
 
     let (database, publisher, consumer) = queue(folder.path()).await;
     assert!(database.set_aside().is_some());
-    let Depth { waiting, letters } = consumer.depth();
+    let Depth { waiting, letters, .. } = consumer.depth();
     let waiting = waiting[usize::from(partition)];
     assert!(waiting >= 200 && letters == 1, "{waiting} updates and {letters} letters were saved");
     publisher.publish(&envelope(1000, LANE)).await.unwrap();

@@ -49,6 +49,9 @@ pub struct Depth {
     /// By partition: updates that are not acked, in hand or not.
     pub waiting: Vec<u64>,
     pub letters: u64,
+    /// When the oldest of the updates was received; told only of a file that no process has open.
+    #[serde(default)]
+    pub oldest_ms: Option<u64>,
 }
 
 /// Puts updates and dead letters into the file. Cheap to clone.
@@ -101,12 +104,17 @@ pub fn depth_of(file: &Look) -> Result<Depth, Unreadable> {
     file.read(|txn| {
         let Ok(fixed) = txn.open_table(FIXED) else { return Ok(Depth::default()) };
         let partitions = fixed.get(PARTITIONS)?.map_or(0, |partitions| partitions.value().min(1024));
-        let mut waiting = vec![0; partitions as usize];
-        for record in txn.open_table(UPDATES)?.range::<(u16, u64)>(..)? {
-            let (partition, _) = record?.0.value();
-            waiting.get_mut(usize::from(partition)).into_iter().for_each(|count| *count += 1);
+        let (mut waiting, mut oldest_ms) = (vec![0; partitions as usize], None);
+        for entry in txn.open_table(UPDATES)?.range::<(u16, u64)>(..)? {
+            let (key, record) = entry?;
+            let Some(count) = waiting.get_mut(usize::from(key.value().0)) else { continue };
+            if *count == 0 {
+                let first = record::head_of_an_update(record.value()).map(|first| first.received_ms);
+                oldest_ms = oldest_ms.into_iter().chain(first).min();
+            }
+            *count += 1;
         }
-        Ok(Depth { waiting, letters: txn.open_table(LETTERS)?.len()? })
+        Ok(Depth { waiting, letters: txn.open_table(LETTERS)?.len()?, oldest_ms })
     })
 }
 
@@ -210,7 +218,7 @@ impl Consumer {
     /// How much waits at the moment. Costs nothing.
     pub fn depth(&self) -> Depth {
         let waiting = self.0.partitions.iter().map(Partition::waiting).collect();
-        Depth { waiting, letters: self.0.letters.load(Ordering::Relaxed) }
+        Depth { waiting, letters: self.0.letters.load(Ordering::Relaxed), oldest_ms: None }
     }
 
     /// The dead letters.
