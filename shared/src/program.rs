@@ -5,6 +5,8 @@ use std::future::Future;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -46,9 +48,26 @@ pub fn arguments(command: Command) -> Result<ArgMatches, ExitCode> {
     command.try_get_matches().map_err(|told| {
         let code = if told.use_stderr() { 2 } else { 0 };
         // Nobody is left to tell that stdout is closed.
-        let _ = told.print();
+        let _ = without_stray_words(told).print();
         ExitCode::from(code)
     })
+}
+
+/// A word that belongs to no flag may be what a space has cut off a secret: it is not printed. A flag that nobody
+/// knows is, since it is a mistyped one.
+fn without_stray_words(mut told: clap::Error) -> clap::Error {
+    let is_stray = match told.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) => {
+            told.kind() == clap::error::ErrorKind::UnknownArgument && !word.starts_with("--")
+        }
+        _ => false,
+    };
+    if is_stray {
+        told.insert(ContextKind::InvalidArg, ContextValue::String("(a word without a flag)".to_owned()));
+        let tip = StyledStr::from("a value that has spaces needs quotes around it");
+        told.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    told
 }
 
 /// Runs `program` on the values that `flags` and the environment give, until it ends.
@@ -144,4 +163,38 @@ fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
 #[allow(clippy::print_stderr, reason = "the one place that tells a person why the program did not run")]
 fn tell(failure: &Failure) {
     failure.to_string().lines().for_each(|line| eprintln!("error: {line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Taker, with_flags};
+
+    #[test]
+    fn what_is_wrong_with_the_flags_is_told_without_a_secret() {
+        let wrong: [&[&str]; 8] = [
+            &["--telegram-webhook-secret", "hunter2", "--telegram-webhook-secret", "hunter2"],
+            &["--telegram-webhook-secret=hunter2", "--telegram-webhook-secret=--hunter2"],
+            &["--telegram-webhok-secret=hunter2"],
+            &["--telegram-webhok-secret", "hunter2"],
+            &["--telegram-webhook-secret=", "hunter2"],
+            &["--otel-exporter-otlp-headers", "authorization=Bearer", "hunter2"],
+            &["--log-level", "info", "-hunter2"],
+            &["hunter2"],
+        ];
+        for arguments in wrong {
+            let command = with_flags(Command::new("x"), Taker::Both);
+            let told = command.try_get_matches_from([&["x"], arguments].concat()).unwrap_err();
+            let told = without_stray_words(told).render().to_string();
+            assert!(told.starts_with("error: ") && !told.contains("unter2"), "{arguments:?}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_flag_is_told() {
+        let command = with_flags(Command::new("x"), Taker::Both);
+        let told =
+            without_stray_words(command.try_get_matches_from(["x", "--log-levle", "info"]).unwrap_err());
+        assert!(told.to_string().contains("unexpected argument '--log-levle' found"), "{told}");
+    }
 }

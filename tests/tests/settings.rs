@@ -128,6 +128,27 @@ async fn a_flag_wins_over_the_environment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_begins_with_a_hyphen_is_a_value() {
+    for (flag, name) in [("--accept-deadline", "ACCEPT_DEADLINE"), ("--partitions", "PARTITIONS")] {
+        let line = refused(ingress().arg(flag).arg("-1")).await;
+        assert!(line.contains(&format!(r#"{name} is "-1", but must be "#)), "{line}");
+    }
+    // Telegram takes such a secret, and so it is not what is wrong here.
+    let secret = Process::of("tgw-ingress").arg("--telegram-webhook-secret").arg("--s3cretvalue");
+    let line = refused(secret.env("PARTITIONS", "0")).await;
+    assert!(line.contains("PARTITIONS") && !line.contains("s3cretvalue"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_without_a_flag_is_not_printed() {
+    let headers = ingress().arg("--otel-exporter-otlp-headers").arg("authorization=Bearer");
+    let mut process = headers.arg("s3cretvalue").start();
+    assert_eq!(process.wait_exit().await, 2);
+    let told = process.stderr();
+    assert!(told.contains("needs quotes") && !told.contains("s3cretvalue"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_in_the_same_data_dir_ends_with_2() {
     let gateway = || run().env("TELEGRAM_API_URL", "http://127.0.0.1:9");
     // Their files have other names, and the folder is one process's all the same.

@@ -223,7 +223,9 @@ pub fn with_some_flags(command: Command, names: &[&str]) -> Command {
 fn flag(setting: &'static Setting) -> Arg {
     let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
     let help = format!("{} [env: {}]{default}", setting.help, setting.name);
-    Arg::new(setting.name).long(setting.flag()).value_name("VALUE").help(help).help_heading("Settings")
+    // A secret may begin with a hyphen; taken for a flag that nobody knows it would be printed.
+    let arg = Arg::new(setting.name).long(setting.flag()).value_name("VALUE").allow_hyphen_values(true);
+    arg.help(help).help_heading("Settings")
 }
 
 #[cfg(test)]
@@ -274,6 +276,16 @@ mod tests {
         let matches = command.try_get_matches_from(["x", "--redis-port", "7", "--log-level=warn"]).unwrap();
         let values = Values::gather(&matches).unwrap();
         assert_eq!((values.text("REDIS_PORT"), values.text("LOG_LEVEL")), (Some("7"), Some("warn")));
+    }
+
+    #[test]
+    fn a_value_may_begin_with_a_hyphen() {
+        for value in ["-1", "-x", "--s3cret", "--log-level", "--"] {
+            let command = with_flags(Command::new("x"), Taker::Both);
+            let matches = command.try_get_matches_from(["x", "--telegram-webhook-secret", value]).unwrap();
+            let values = Values::gather(&matches).unwrap();
+            assert_eq!(values.text("TELEGRAM_WEBHOOK_SECRET"), Some(value));
+        }
     }
 
     #[test]
