@@ -176,6 +176,24 @@ async fn all_that_is_wrong_is_told_a_line_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_env_file_of_a_parent_folder_is_not_read() {
+    let test = std::env::current_exe().unwrap();
+    let program = test.ancestors().nth(2).unwrap().join("tgw-ingress");
+    let below = Process::of("/bin/sh").arg("-c").arg("mkdir -p below && cd below && exec \"$0\"");
+    let mut ingress = below.arg(program.to_str().unwrap()).start();
+    assert_eq!(ingress.wait_exit().await, 2);
+    std::fs::write(ingress.folder().join(".env"), "PARTITIONS=0\n").unwrap();
+    ingress.start_again();
+    assert_eq!(ingress.wait_exit().await, 2);
+    let told = ingress.stderr();
+    assert!(told.contains("TELEGRAM_WEBHOOK_SECRET") && !told.contains("PARTITIONS"), "{told}");
+    std::fs::write(ingress.folder().join("below/.env"), "PARTITIONS=0\n").unwrap();
+    ingress.start_again();
+    assert_eq!(ingress.wait_exit().await, 2);
+    assert!(ingress.stderr().contains("PARTITIONS"), "{}", ingress.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_line_of_the_env_file_that_is_none_is_told_by_its_number_and_not_printed() {
     // The first start makes the folder, and has nothing to start with.
     let mut ingress = Process::of("tgw-ingress").start();

@@ -183,27 +183,35 @@ fn without_credentials(text: &str) -> String {
     }
 }
 
-/// The `.env` file of the current folder; empty where there is none.
+/// The `.env` file of the current folder, and of no other: what lies above it belongs to somebody else. Empty where
+/// there is none.
 fn read_env_file() -> Result<HashMap<String, String>, SettingError> {
-    let broken =
-        |what: String| SettingError { name: "the file .env".to_owned(), value: None, expected: what };
-    match dotenvy::from_filename_iter(".env") {
-        Ok(lines) => lines.collect::<Result<_, _>>().map_err(|error| match error {
-            // The parse error would print the line, and with it perhaps a secret.
-            dotenvy::Error::LineParse(line, _) => broken(format!(
-                "lines of NAME=value, with quotes around a value that has spaces: {} is not",
-                number_of(&line)
-            )),
-            other => broken(format!("readable: {other}")),
-        }),
-        Err(error) if error.not_found() => Ok(HashMap::new()),
-        Err(error) => Err(broken(format!("readable: {error}"))),
+    let text = match std::fs::read_to_string(".env") {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        Err(error) => return Err(broken(format!("readable: {error}"))),
+    };
+    let line = |line: Result<_, dotenvy::Error>| line.map_err(|error| broken(expected_of(&text, &error)));
+    dotenvy::from_read_iter(text.as_bytes()).map(line).collect()
+}
+
+fn broken(expected: String) -> SettingError {
+    SettingError { name: "the file .env".to_owned(), value: None, expected }
+}
+
+/// The parse error would print the line, and with it perhaps a secret.
+fn expected_of(text: &str, error: &dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::LineParse(line, _) => format!(
+            "lines of NAME=value, with quotes around a value that has spaces: {} is not",
+            number_of(text, line)
+        ),
+        other => format!("readable: {other}"),
     }
 }
 
 /// Which line of `.env` that is: the whole of it or its value, or all from it on where a quote is not closed.
-fn number_of(piece: &str) -> String {
-    let text = std::fs::read_to_string(".env").unwrap_or_default();
+fn number_of(text: &str, piece: &str) -> String {
     let line = piece.lines().next().unwrap_or_default().trim();
     let is = |it: &str| !line.is_empty() && it.trim_end().ends_with(line);
     let number = text.lines().position(is).map(|before| before + 1);
