@@ -8,7 +8,7 @@ use shared::program::{Failure, Stopped};
 use shared::settings::Values;
 use tokio_util::sync::CancellationToken;
 
-use crate::run::Gateway;
+use crate::run::{self, Gateway};
 
 /// The simulator lets any token of the right shape in.
 const TOKEN: &str = "123456:DEMO";
@@ -50,7 +50,8 @@ pub async fn demo(mut values: Values, stop: CancellationToken) -> Result<Stopped
         values.set(name, value);
     }
     values.set("DATA_DIR", folder.path().to_string_lossy());
-    let gateway = Gateway::build(&values).await?;
+    let (settings, _) = run::read(&values)?;
+    let gateway = Gateway::build(&values, settings).await?;
     let webhook = format!("http://{}/webhook/telegram", gateway.address());
     let telegram = tokio::spawn(simulator.run(stop.child_token()));
     let running = tokio::spawn(gateway.run(stop.clone()));

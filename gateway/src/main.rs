@@ -1,6 +1,7 @@
 //! `tgw`: the whole gateway in one process, and a demo of it.
 
 mod check;
+#[expect(clippy::useless_conversion, reason = "what it reads has told one problem only until now")]
 mod dead;
 mod demo;
 mod deployment;
@@ -11,6 +12,7 @@ mod route;
 mod run;
 mod spool;
 mod status;
+#[expect(clippy::useless_conversion, reason = "what it reads has told one problem only until now")]
 mod webhook;
 
 use std::process::ExitCode;
@@ -31,13 +33,14 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     match flags.subcommand() {
-        Some(("demo", flags)) => program::run_with(flags, demo::defaults, demo::demo),
-        Some(("check", flags)) => {
-            let output = Output::of(flags);
-            program::run(flags, |values, _| async move { check::check(&values, output) })
+        Some(("demo", flags)) => {
+            let demo = |values, (), stop| demo::demo(values, stop);
+            program::run_with(flags, demo::defaults, program::no_settings, demo)
         }
+        Some(("check", flags)) => program::exit_code(check::check(flags)),
         Some(("route", flags)) => {
-            program::run(flags, |values, _| async move { route::route(&values, flags) })
+            let route = |values, (), _| async move { route::route(&values, flags) };
+            program::run(flags, program::no_settings, route)
         }
         Some(("dead", flags)) => {
             program::command(nested(flags), |values, stop| dead::dead(values, flags, stop))
@@ -58,7 +61,7 @@ fn main() -> ExitCode {
         // Neither reads a setting.
         Some(("completions", flags)) => program::exit_code(help::completions(flags, command())),
         Some(("man", flags)) => program::exit_code(help::man(flags, command())),
-        Some((_, flags)) => program::run(flags, run::run),
+        Some((_, flags)) => program::run(flags, run::read, run::run),
         // clap has asked for one.
         None => ExitCode::from(2),
     }

@@ -20,13 +20,39 @@ use crate::dead::{Keeper, Queue, Socket};
 /// What the spans of the whole gateway in one process are called.
 pub const SERVICE_NAME: &str = "tgw";
 
-pub async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
-    let gateway = Gateway::build(&values).await?;
-    // After all that is told of the settings in one go; nothing has been taken yet.
-    let traces = Traces::start(traces::Settings::read(&values, SERVICE_NAME)?)?;
+pub async fn run(
+    values: Values,
+    (settings, traces): (Settings, traces::Settings),
+    stop: CancellationToken,
+) -> Result<Stopped, Failure> {
+    let gateway = Gateway::build(&values, settings).await?;
+    // Nothing has been taken yet.
+    let traces = Traces::start(traces)?;
     let ended = gateway.run(stop).await;
     traces.end(&ended).await;
     ended
+}
+
+/// What the halves and their backends need to know.
+pub struct Settings {
+    ingress: ingress::Settings,
+    worker: worker::Settings,
+    outside: Outside,
+}
+
+/// Reads all, and those of traces.
+pub fn read(values: &Values) -> Result<(Settings, traces::Settings), Problems> {
+    let mut problems = Problems::default();
+    let ingress = problems.take_all(ingress::Settings::read(values));
+    let worker = problems.take_all(worker::Settings::read(values));
+    let outside = problems.take_all(Outside::read(values));
+    let traces = problems.take_all(traces::Settings::read(values, SERVICE_NAME));
+    match (ingress, worker, outside, traces) {
+        (Some(ingress), Some(worker), Some(outside), Some(traces)) => {
+            Ok((Settings { ingress, worker, outside }, traces))
+        }
+        _ => Err(problems),
+    }
 }
 
 /// A gateway that is set up and not yet running.
@@ -40,16 +66,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub async fn build(values: &Values) -> Result<Self, Failure> {
-        let mut problems = Problems::default();
-        let ingress = problems.take_all(ingress::Settings::read(values));
-        let worker = problems.take_all(worker::Settings::read(values));
-        let outside = problems.take_all(Outside::read(values));
-        let traces = problems.take_all(traces::Settings::read(values, SERVICE_NAME));
-        let (Some(ingress), Some(worker), Some(outside), Some(_)) = (ingress, worker, outside, traces) else {
-            problems.once_each();
-            return Err(problems.into());
-        };
+    pub async fn build(values: &Values, settings: Settings) -> Result<Self, Failure> {
+        let Settings { ingress, worker, outside } = settings;
         let readiness = Readiness::default();
         let backends = Backends::open(values, outside, &ingress, &readiness).await?;
         let letters = backends.keeper(values);
@@ -118,7 +136,7 @@ impl Outside {
         let broker = values.is_given("AMQP_URL").then(|| rabbitmq::Settings::read(values));
         let redis = ["REDIS_URL", "REDIS_HOST", "REDIS_PORT"].iter().any(|name| values.is_given(name));
         let redis = redis.then(|| store::redis::Settings::read(values));
-        let broker = problems.take(broker.transpose());
+        let broker = problems.take_all(broker.transpose());
         let redis = problems.take(redis.transpose());
         match (broker, redis, problems.take(rabbitmq::read_partitions(values))) {
             (Some(broker), Some(redis), Some(partitions)) => Ok(Self { broker, redis, partitions }),

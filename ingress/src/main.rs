@@ -19,19 +19,29 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match program::arguments(ingress::command()) {
-        Ok(flags) => program::run(&flags, run),
+        Ok(flags) => program::run(&flags, read, run),
         Err(code) => code,
     }
 }
 
-async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
+type Read = (Settings, rabbitmq::Settings, traces::Settings);
+
+fn read(values: &Values) -> Result<Read, Problems> {
     let mut problems = Problems::default();
-    let settings = problems.take_all(Settings::read(&values));
-    let broker = problems.take(rabbitmq::Settings::read(&values));
-    let traces = problems.take_all(traces::Settings::read(&values, "tgw-ingress"));
-    let (Some(settings), Some(broker), Some(traces)) = (settings, broker, traces) else {
-        return Err(problems.into());
-    };
+    let settings = problems.take_all(Settings::read(values));
+    let broker = problems.take_all(rabbitmq::Settings::read(values));
+    let traces = problems.take_all(traces::Settings::read(values, "tgw-ingress"));
+    match (settings, broker, traces) {
+        (Some(settings), Some(broker), Some(traces)) => Ok((settings, broker, traces)),
+        _ => Err(problems),
+    }
+}
+
+async fn run(
+    values: Values,
+    (settings, broker, traces): Read,
+    stop: CancellationToken,
+) -> Result<Stopped, Failure> {
     let traces = Traces::start(traces)?;
     let readiness = Readiness::default();
     let (publisher, spool) = publisher_with_spool(&values, &settings, broker, &readiness, "broker").await?;

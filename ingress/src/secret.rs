@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::proof::Accepted;
-use shared::settings::{SettingError, Values};
+use shared::settings::{Problems, Values};
 use subtle::{Choice, ConstantTimeEq as _};
 
 /// The secrets that are accepted: one or two.
@@ -13,12 +13,15 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    pub fn read(values: &Values) -> Result<Self, SettingError> {
+    pub fn read(values: &Values) -> Result<Self, Problems> {
         let expected = "1 to 256 of A-Za-z0-9_-";
-        Ok(Self {
-            current: values.parse("TELEGRAM_WEBHOOK_SECRET", expected, valid)?,
-            previous: values.optional("TELEGRAM_WEBHOOK_SECRET_PREVIOUS", expected, valid)?,
-        })
+        let mut problems = Problems::default();
+        let current = problems.take(values.parse("TELEGRAM_WEBHOOK_SECRET", expected, valid));
+        let previous = problems.take(values.optional("TELEGRAM_WEBHOOK_SECRET_PREVIOUS", expected, valid));
+        match (current, previous) {
+            (Some(current), Some(previous)) => Ok(Self { current, previous }),
+            _ => Err(problems),
+        }
     }
 
     /// What Telegram is to send.
@@ -61,7 +64,7 @@ fn valid(text: &str) -> Option<SecretString> {
 mod tests {
     use super::*;
 
-    fn secrets(current: &str, previous: Option<&str>) -> Result<Secrets, SettingError> {
+    fn secrets(current: &str, previous: Option<&str>) -> Result<Secrets, Problems> {
         let previous = previous.map(|text| ("TELEGRAM_WEBHOOK_SECRET_PREVIOUS", text.to_owned()));
         Secrets::read(&Values::of(
             [("TELEGRAM_WEBHOOK_SECRET", current.to_owned())].into_iter().chain(previous),

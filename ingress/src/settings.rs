@@ -35,7 +35,7 @@ impl Settings {
             values.is_given(name).then(|| whole(values, name, 1..=most)).transpose()
         };
         let mut problems = Problems::default();
-        let secrets = problems.take(Secrets::read(values));
+        let secrets = problems.take_all(Secrets::read(values));
         let listen = problems.take(address(values, "LISTEN_ADDR", "0.0.0.0:8000"));
         let threads = problems.take(given("HTTP_WORKERS", 1024));
         let bot = problems.take(given("BOT_ID", i64::MAX as u64));

@@ -70,24 +70,30 @@ fn without_stray_words(mut told: clap::Error) -> clap::Error {
     told
 }
 
-/// Runs `program` on the values that `flags` and the environment give, until it ends.
-pub fn run<F>(flags: &ArgMatches, program: impl FnOnce(Values, CancellationToken) -> F) -> ExitCode
-where
-    F: Future<Output = Result<Stopped, Failure>>,
-{
-    run_with(flags, |_| {}, program)
-}
-
-/// Like `run`, for a program with defaults of its own: `prepare` sets them, before the log begins.
-pub fn run_with<F>(
+/// Runs `program` on what `read` makes of the values that `flags` and the environment give, until it ends. All that is
+/// wrong with them is told at once, also with those that `program` does not read: the log's.
+pub fn run<S, F>(
     flags: &ArgMatches,
-    prepare: impl FnOnce(&mut Values),
-    program: impl FnOnce(Values, CancellationToken) -> F,
+    read: impl FnOnce(&Values) -> Result<S, Problems>,
+    program: impl FnOnce(Values, S, CancellationToken) -> F,
 ) -> ExitCode
 where
     F: Future<Output = Result<Stopped, Failure>>,
 {
-    exit_code(start(flags, prepare, Stream::Stdout, program))
+    run_with(flags, |_| {}, read, program)
+}
+
+/// Like `run`, for a program with defaults of its own: `prepare` sets them, before anything is read.
+pub fn run_with<S, F>(
+    flags: &ArgMatches,
+    prepare: impl FnOnce(&mut Values),
+    read: impl FnOnce(&Values) -> Result<S, Problems>,
+    program: impl FnOnce(Values, S, CancellationToken) -> F,
+) -> ExitCode
+where
+    F: Future<Output = Result<Stopped, Failure>>,
+{
+    exit_code(start(flags, prepare, Stream::Stdout, read, program))
 }
 
 /// Runs an operator's command: its data is for stdout, so what it logs goes to stderr, and is little unless asked for.
@@ -96,7 +102,8 @@ where
     F: Future<Output = Result<Stopped, Failure>>,
 {
     let quiet = |values: &mut Values| values.default_to("LOG_LEVEL", "error");
-    exit_code(start(flags, quiet, Stream::Stderr, program))
+    let program = |values, (), stop| program(values, stop);
+    exit_code(start(flags, quiet, Stream::Stderr, no_settings, program))
 }
 
 /// What became of it, told to the user where it is a failure.
@@ -112,24 +119,47 @@ pub fn exit_code(ended: Result<Stopped, Failure>) -> ExitCode {
     }
 }
 
-fn start<F>(
+/// What `read` is of a program that reads its settings while it runs.
+pub fn no_settings(_: &Values) -> Result<(), Problems> {
+    Ok(())
+}
+
+/// All that is wrong with the values that `flags` and the environment give, for a program that does nothing but tell it.
+pub fn problems(flags: &ArgMatches, read: impl FnOnce(&Values) -> Result<(), Problems>) -> Problems {
+    choose_tls();
+    let (values, mut problems) = Values::gather(flags);
+    problems.take_all(Logs::read(&values, false));
+    problems.take_all(read(&values));
+    problems.once_each();
+    problems
+}
+
+fn start<S, F>(
     flags: &ArgMatches,
     prepare: impl FnOnce(&mut Values),
     stream: Stream,
-    program: impl FnOnce(Values, CancellationToken) -> F,
+    read: impl FnOnce(&Values) -> Result<S, Problems>,
+    program: impl FnOnce(Values, S, CancellationToken) -> F,
 ) -> Result<Stopped, Failure>
 where
     F: Future<Output = Result<Stopped, Failure>>,
 {
-    let mut values = Values::gather(flags).map_err(Problems::from)?;
+    let (mut values, mut problems) = Values::gather(flags);
     prepare(&mut values);
     let is_terminal = match stream {
         Stream::Stdout => std::io::stdout().is_terminal(),
         Stream::Stderr => std::io::stderr().is_terminal(),
     };
+    let is_first = choose_tls();
+    let logs = problems.take_all(Logs::read(&values, is_terminal));
+    let settings = problems.take_all(read(&values));
+    let (Some(logs), Some(settings), true) = (logs, settings, problems.is_empty()) else {
+        problems.once_each();
+        return Err(problems.into());
+    };
     snapshot::begin();
-    telemetry::start(Logs::read(&values, is_terminal).map_err(Problems::from)?, stream);
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    telemetry::start(logs, stream);
+    if !is_first {
         tracing::debug!("a TLS provider was chosen before");
     }
     let failed = |error: std::io::Error| Failure::Failed(format!("the runtime can't start: {error}"));
@@ -137,11 +167,16 @@ where
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(&stop).map_err(failed)?;
-        program(values, stop).await
+        program(values, settings, stop).await
     });
     // A read of a disk that hangs must not keep the process.
     runtime.shutdown_timeout(LAST);
     ended
+}
+
+/// Before any certificate is read. Whether none was chosen before.
+fn choose_tls() -> bool {
+    rustls::crypto::ring::default_provider().install_default().is_ok()
 }
 
 /// Cancels `stop` on SIGTERM, and on SIGINT (Ctrl-C).

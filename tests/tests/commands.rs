@@ -54,6 +54,45 @@ async fn check_tells_all_that_is_wrong_at_once() {
     assert!(told["problems"].as_array().unwrap().len() >= 4, "{told}");
 }
 
+#[tokio::test]
+async fn check_tells_what_is_wrong_with_the_log_and_the_env_file_too() {
+    let routes = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(routes.path(), "[[routes]]\ncomand = \"/start\"\n").unwrap();
+    let wrong = [
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+        ("PARTITIONS", "0"),
+        ("AMQP_PREFIX", "a b"),
+        ("AMQP_URL", "http://x"),
+        ("TELEGRAM_WEBHOOK_SECRET", "a b"),
+        ("TELEGRAM_WEBHOOK_SECRET_PREVIOUS", "c d"),
+        ("ROUTES_FILE", routes.path().to_str().unwrap()),
+        ("MATCHING_SERVICE_URL", "nowhere"),
+        ("MATCHING_SERVICE_TIMEOUT", "never"),
+        ("REDIS_PORT", "99999999"),
+        ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_TRACES_SAMPLER_ARG", "2"),
+    ];
+    let command = with_settings(tgw(&["check", "--json"])).env("REDIS_URL", "redis://127.0.0.1:1");
+    let mut process = wrong.iter().fold(command, |command, (name, value)| command.env(name, value)).start();
+    assert_eq!(process.wait_exit().await, 2);
+    let told: Value = serde_json::from_str(&process.stdout()).unwrap();
+    let problems: Vec<&str> = told["problems"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for (name, _) in wrong {
+        let named = |problem: &&&str| problem.split(' ').next() == Some(name);
+        assert_eq!(problems.iter().filter(named).count(), 1, "{name} in {problems:#?}");
+    }
+    assert_eq!(problems.len(), wrong.len(), "{problems:#?}");
+
+    std::fs::write(process.folder().join(".env"), "no line\n").unwrap();
+    process.start_again();
+    assert_eq!(process.wait_exit().await, 2);
+    let told: Value = serde_json::from_str(process.stdout().lines().last().unwrap()).unwrap();
+    let problems = told["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), wrong.len() + 1, "{told}");
+    assert!(problems[0].as_str().unwrap().contains(".env"), "{told}");
+}
+
 const START: &str = r#"{"update_id":7,"message":{"message_id":1,"chat":{"id":5,"type":"private"},"from":{"id":5},"text":"/start x"}}"#;
 
 #[tokio::test]

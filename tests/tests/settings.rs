@@ -176,6 +176,46 @@ async fn all_that_is_wrong_is_told_a_line_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_reader_hides_what_another_would_tell() {
+    let parts = [
+        (ingress(), &["AMQP_PREFIX", "TELEGRAM_WEBHOOK_SECRET", "TELEGRAM_WEBHOOK_SECRET_PREVIOUS"][..]),
+        (worker(), &["AMQP_PREFIX", "ROUTES_FILE", "MATCHING_SERVICE_TIMEOUT", "REDIS_PORT"]),
+        (run(), &["ROUTES_FILE", "MATCHING_SERVICE_TIMEOUT", "TELEGRAM_WEBHOOK_SECRET_PREVIOUS"]),
+    ];
+    for (part, names) in parts {
+        let all = [&["LOG_LEVEL", "LOG_FORMAT", "PARTITIONS", "OTEL_TRACES_SAMPLER"], names].concat();
+        let part = all.iter().fold(part, |part, name| part.env(name, "not this"));
+        let mut process = part.env("REDIS_URL", "redis://127.0.0.1:1").start();
+        assert_eq!(process.wait_exit().await, 2);
+        let told = process.stderr();
+        let named: Vec<&str> = told.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+        for name in &all {
+            assert_eq!(named.iter().filter(|it| *it == name).count(), 1, "{name}: {told}");
+        }
+        assert_eq!(named.len(), all.len(), "{told}");
+        assert_eq!(process.stdout(), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_env_file_hides_nothing_and_its_good_lines_are_read() {
+    let mut ingress = Process::of("tgw-ingress").start();
+    assert_eq!(ingress.wait_exit().await, 2);
+    let lines =
+        "PARTITIONS=0\nno line\nTELEGRAM_WEBHOOK_SECRET=hunter2\nLOG_LEVEL=info # no\n\"\nLOG_LEVEL=loud\n";
+    std::fs::write(ingress.folder().join(".env"), lines).unwrap();
+    let before = ingress.stderr();
+    ingress.start_again();
+    assert_eq!(ingress.wait_exit().await, 2);
+    let told = ingress.stderr();
+    let told = told.strip_prefix(&before).unwrap();
+    for part in ["line 2 is not", "line 5 is not", "PARTITIONS is \"0\""] {
+        assert_eq!(told.matches(part).count(), 1, "{part}: {told}");
+    }
+    assert!(!told.contains("TELEGRAM_WEBHOOK_SECRET"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_env_file_of_a_parent_folder_is_not_read() {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("tgw-ingress");
@@ -199,13 +239,13 @@ async fn a_line_of_the_env_file_that_is_none_is_told_by_its_number_and_not_print
     let mut ingress = Process::of("tgw-ingress").start();
     assert_eq!(ingress.wait_exit().await, 2);
     let wrong = ["TELEGRAM_WEBHOOK_SECRET=hunter2 has spaces", "hunter2", "TELEGRAM_WEBHOOK_SECRET='hunter2"];
-    for line in wrong {
+    for (before, line) in wrong.into_iter().enumerate() {
         let lines = format!("# The webhook\nLOG_LEVEL=info\n\n{line}\nPARTITIONS=4\n");
         std::fs::write(ingress.folder().join(".env"), lines).unwrap();
         ingress.start_again();
         assert_eq!(ingress.wait_exit().await, 2);
         let told = ingress.stderr();
-        let last = told.lines().last().unwrap();
-        assert!(last.contains("line 4 is not") && !told.contains("hunter2"), "{line}: {told}");
+        assert_eq!(told.matches("line 4 is not").count(), before + 1, "{line}: {told}");
+        assert!(!told.contains("hunter2"), "{line}: {told}");
     }
 }

@@ -17,20 +17,30 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match program::arguments(worker::command()) {
-        Ok(flags) => program::run(&flags, run),
+        Ok(flags) => program::run(&flags, read, run),
         Err(code) => code,
     }
 }
 
-async fn run(values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
+type Read = (Settings, rabbitmq::Settings, redis::Settings, traces::Settings);
+
+fn read(values: &Values) -> Result<Read, Problems> {
     let mut problems = Problems::default();
-    let settings = problems.take_all(Settings::read(&values));
-    let broker = problems.take(rabbitmq::Settings::read(&values));
-    let redis = problems.take(redis::Settings::read(&values));
-    let traces = problems.take_all(traces::Settings::read(&values, "tgw-worker"));
-    let (Some(settings), Some(broker), Some(redis), Some(traces)) = (settings, broker, redis, traces) else {
-        return Err(problems.into());
-    };
+    let settings = problems.take_all(Settings::read(values));
+    let broker = problems.take_all(rabbitmq::Settings::read(values));
+    let redis = problems.take(redis::Settings::read(values));
+    let traces = problems.take_all(traces::Settings::read(values, "tgw-worker"));
+    match (settings, broker, redis, traces) {
+        (Some(settings), Some(broker), Some(redis), Some(traces)) => Ok((settings, broker, redis, traces)),
+        _ => Err(problems),
+    }
+}
+
+async fn run(
+    _: Values,
+    (settings, broker, redis, traces): Read,
+    stop: CancellationToken,
+) -> Result<Stopped, Failure> {
     let traces = Traces::start(traces)?;
     let readiness = Readiness::default();
     let store = redis::Store::open(redis, readiness.clone());

@@ -42,8 +42,9 @@ pub struct RouteSettings {
 
 impl RouteSettings {
     pub fn read(values: &Values) -> Result<Self, Problems> {
-        let table = read_table(values)?;
         let mut problems = Problems::default();
+        // Without a table that can be read the built-in services' settings are looked at all the same.
+        let table = problems.take(read_table(values)).unwrap_or_default();
         let names: Vec<_> = table.known_services().map(str::to_owned).collect();
         let read = names.iter().map(|name| read_service(values, &table, name));
         let services = read.filter_map(|service| problems.take_all(service).flatten()).collect();
@@ -81,6 +82,10 @@ impl Settings {
         if values.is_given("BOT_ID") {
             // The worker has it from the token, but a bad value is told all the same.
             problems.take(whole(values, "BOT_ID", 1..=i64::MAX as u64));
+        }
+        if values.is_given("REDIS_URL") {
+            // It wins over the port, but a bad value is told all the same.
+            problems.take(whole(values, "REDIS_PORT", 1..=65535));
         }
         let bulk_rate = problems.take(read_bulk_rate(values));
         let read = (listen, telegram, limits, routes, concurrency, grace, bulk_rate);

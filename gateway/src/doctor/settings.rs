@@ -1,24 +1,14 @@
 //! The settings: each by itself, as `tgw check` reads them, and those that fight each other.
 
-use shared::queue::rabbitmq;
-use shared::settings::{Problems, Values, bytes, seconds, token};
-use shared::store::redis;
-use shared::traces;
+use shared::settings::{Values, bytes, seconds, token};
 
 use super::finding::Finding;
-use crate::run::SERVICE_NAME;
+use crate::check;
 
 const CHECK: &str = "settings";
 
 pub fn examine(values: &Values) -> Vec<Finding> {
-    let mut problems = Problems::default();
-    problems.take_all(ingress::Settings::read(values));
-    problems.take_all(worker::Settings::read(values));
-    problems.take(rabbitmq::Settings::read(values));
-    problems.take(redis::Settings::read(values));
-    problems.take_all(traces::Settings::read(values, SERVICE_NAME));
-    problems.once_each();
-    let told = problems.to_string();
+    let told = check::read(values).err().map(|problems| problems.to_string()).unwrap_or_default();
     let wrong =
         told.lines().map(|line| Finding::wrong(CHECK, line, "correct it; tgw check reads them again"));
     let findings: Vec<Finding> = wrong.chain(fights(values)).collect();

@@ -8,7 +8,7 @@ use shared::database::{Look, Unreadable};
 use shared::program::Failure;
 use shared::queue::embedded::{self, Depth};
 use shared::queue::rabbitmq::{self, Census, Depths, Made, Settings};
-use shared::settings::{Problems, Values};
+use shared::settings::Values;
 use shared::snapshot::Snapshot;
 use shared::window::{Answer, Client, Question, Status, Unasked};
 use tokio::time::Instant;
@@ -53,7 +53,7 @@ impl<'a> Observer<'a> {
         if !Deployment::of(values).rabbitmq {
             return Ok(Self::Embedded { values });
         }
-        let settings = Settings::read(values).map_err(Problems::from)?;
+        let settings = Settings::read(values)?;
         Ok(Self::RabbitMq { values, settings: Box::new(settings), connected: None })
     }
 

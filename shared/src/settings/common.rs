@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tracing::level_filters::LevelFilter;
 
-use super::{SettingError, Values};
+use super::{Problems, SettingError, Values};
 
 /// A whole number within `range`.
 pub fn whole(values: &Values, name: &str, range: RangeInclusive<u64>) -> Result<u64, SettingError> {
@@ -79,17 +79,19 @@ pub struct Logs {
 
 impl Logs {
     /// `terminal` is whether stdout is one.
-    pub fn read(values: &Values, terminal: bool) -> Result<Self, SettingError> {
-        let level = values.parse("LOG_LEVEL", "error, warn, info, debug or trace", |text| {
+    pub fn read(values: &Values, terminal: bool) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let level = problems.take(values.parse("LOG_LEVEL", "error, warn, info, debug or trace", |text| {
             let known =
                 ["error", "warn", "info", "debug", "trace"].contains(&text.to_ascii_lowercase().as_str());
             text.parse().ok().filter(|_| known)
-        })?;
-        let format = values.optional("LOG_FORMAT", "json or text", |text| match text {
+        }));
+        let format = problems.take(values.optional("LOG_FORMAT", "json or text", |text| match text {
             "json" => Some(LogFormat::Json),
             "text" => Some(LogFormat::Text),
             _ => None,
-        })?;
+        }));
+        let (Some(level), Some(format)) = (level, format) else { return Err(problems) };
         let default = if terminal { LogFormat::Text } else { LogFormat::Json };
         Ok(Self { level, format: format.unwrap_or(default) })
     }

@@ -85,9 +85,10 @@ pub struct Values {
 }
 
 impl Values {
-    /// A flag wins over the environment, and that over the `.env` file. An empty value counts as none.
-    pub fn gather(flags: &ArgMatches) -> Result<Self, SettingError> {
-        let file = read_env_file()?;
+    /// A flag wins over the environment, and that over the `.env` file. An empty value counts as none. The problems are
+    /// those of the file; its other lines are taken.
+    pub fn gather(flags: &ArgMatches) -> (Self, Problems) {
+        let (file, problems) = read_env_file();
         let value = |setting: &Setting| {
             let flag = flags.try_get_one::<String>(setting.name).ok().flatten().cloned();
             let environment =
@@ -96,7 +97,7 @@ impl Values {
         };
         let given = ALL.iter().filter_map(|setting| Some((setting.name, value(setting)?)));
         let given = given.filter(|(_, value)| !value.is_empty()).collect();
-        Ok(Self { given, file })
+        (Self { given, file }, problems)
     }
 
     /// Any variable of the environment, else of the `.env` file: what a routes file may refer to.
@@ -185,14 +186,16 @@ fn without_credentials(text: &str) -> String {
 
 /// The `.env` file of the current folder, and of no other: what lies above it belongs to somebody else. Empty where
 /// there is none.
-fn read_env_file() -> Result<HashMap<String, String>, SettingError> {
+fn read_env_file() -> (HashMap<String, String>, Problems) {
     let text = match std::fs::read_to_string(".env") {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
-        Err(error) => return Err(broken(format!("readable: {error}"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return (HashMap::new(), broken(format!("readable: {error}")).into()),
     };
+    let mut problems = Problems::default();
     let line = |line: Result<_, dotenvy::Error>| line.map_err(|error| broken(expected_of(&text, &error)));
-    dotenvy::from_read_iter(text.as_bytes()).map(line).collect()
+    let lines = dotenvy::from_read_iter(text.as_bytes()).filter_map(|it| problems.take(line(it))).collect();
+    (lines, problems)
 }
 
 fn broken(expected: String) -> SettingError {
@@ -282,7 +285,7 @@ mod tests {
     fn every_flag_is_its_variable_in_kebab_case_and_parses() {
         let command = with_flags(Command::new("x"), Taker::Both);
         let matches = command.try_get_matches_from(["x", "--redis-port", "7", "--log-level=warn"]).unwrap();
-        let values = Values::gather(&matches).unwrap();
+        let (values, _) = Values::gather(&matches);
         assert_eq!((values.text("REDIS_PORT"), values.text("LOG_LEVEL")), (Some("7"), Some("warn")));
     }
 
@@ -291,7 +294,7 @@ mod tests {
         for value in ["-1", "-x", "--s3cret", "--log-level", "--"] {
             let command = with_flags(Command::new("x"), Taker::Both);
             let matches = command.try_get_matches_from(["x", "--telegram-webhook-secret", value]).unwrap();
-            let values = Values::gather(&matches).unwrap();
+            let (values, _) = Values::gather(&matches);
             assert_eq!(values.text("TELEGRAM_WEBHOOK_SECRET"), Some(value));
         }
     }

@@ -6,7 +6,7 @@ use opentelemetry_sdk::trace::Sampler;
 use percent_encoding::percent_decode_str;
 use reqwest::header::{HeaderName, HeaderValue};
 
-use crate::settings::{Problems, SettingError, Values, http_url};
+use crate::settings::{Problems, Values, http_url};
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
@@ -37,7 +37,7 @@ impl Settings {
             http_url(text).map(|_| format!("{}/v1/traces", text.trim_end_matches('/')))
         }));
         let headers = problems.take(values.optional(HEADERS, "name=value,name=value", headers));
-        let sampler = problems.take(sampler(values));
+        let sampler = problems.take_all(sampler(values));
         let (Some(url), Some(headers), Some(sampler)) = (url, headers, sampler) else {
             return Err(problems);
         };
@@ -48,21 +48,23 @@ impl Settings {
 }
 
 /// Which traces are kept. One that has begun elsewhere keeps what was decided there, by default.
-fn sampler(values: &Values) -> Result<Sampler, SettingError> {
-    let ratio = values.parse(RATIO, "a share of the traces, a number from 0 to 1", |text| {
+fn sampler(values: &Values) -> Result<Sampler, Problems> {
+    let mut problems = Problems::default();
+    let ratio = problems.take(values.parse(RATIO, "a share of the traces, a number from 0 to 1", |text| {
         text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
-    })?;
+    }));
     let expected = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off or \
                     parentbased_traceidratio";
-    values.parse(SAMPLER, expected, |text| {
+    let sampler = problems.take(values.parse(SAMPLER, expected, |text| {
         let root = match text.strip_prefix("parentbased_").unwrap_or(text) {
             "always_on" => Sampler::AlwaysOn,
             "always_off" => Sampler::AlwaysOff,
-            "traceidratio" => Sampler::TraceIdRatioBased(ratio),
+            "traceidratio" => Sampler::TraceIdRatioBased(ratio.unwrap_or(1.0)),
             _ => return None,
         };
         Some(if text.starts_with("parentbased_") { Sampler::ParentBased(Box::new(root)) } else { root })
-    })
+    }));
+    sampler.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 /// `name=value,name=value`, the values percent-encoded.

@@ -37,7 +37,7 @@ pub use pulse::Pulse;
 
 use crate::proof::Accepted;
 use crate::readiness::Readiness;
-use crate::settings::{SettingError, Values, whole};
+use crate::settings::{Problems, SettingError, Values, whole};
 
 /// Where the broker is and what its queues are called.
 #[derive(Clone)]
@@ -57,10 +57,7 @@ const FRAME: u32 = 32 * 1024;
 
 impl Settings {
     pub fn new(url: &str, prefix: &str, partitions: u16) -> Option<Self> {
-        let mut uri: lapin::uri::AMQPUri = url.parse().ok()?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        uri.query.frame_max.get_or_insert(FRAME);
-        Some(Self { uri, prefix: prefix.to_owned(), partitions })
+        Some(Self { uri: uri(url)?, prefix: prefix.to_owned(), partitions })
     }
 
     /// Where the broker is, without who asks.
@@ -68,15 +65,27 @@ impl Settings {
         format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
     }
 
-    pub fn read(values: &Values) -> Result<Self, SettingError> {
-        let partitions = read_partitions(values)?;
-        let prefix = values.parse("AMQP_PREFIX", "1 to 64 of A-Za-z0-9._-", |text| {
+    pub fn read(values: &Values) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let partitions = problems.take(read_partitions(values));
+        let prefix = problems.take(values.parse("AMQP_PREFIX", "1 to 64 of A-Za-z0-9._-", |text| {
             let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
             (plain && (1..=64).contains(&text.len())).then(|| text.to_owned())
-        })?;
+        }));
         let expected = "an AMQP address, such as amqp://user:password@host:5672/%2f";
-        values.parse("AMQP_URL", expected, |text| Self::new(text, &prefix, partitions))
+        let uri = problems.take(values.parse("AMQP_URL", expected, uri));
+        match (uri, prefix, partitions) {
+            (Some(uri), Some(prefix), Some(partitions)) => Ok(Self { uri, prefix, partitions }),
+            _ => Err(problems),
+        }
     }
+}
+
+fn uri(url: &str) -> Option<lapin::uri::AMQPUri> {
+    let mut uri: lapin::uri::AMQPUri = url.parse().ok()?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    uri.query.frame_max.get_or_insert(FRAME);
+    Some(uri)
 }
 
 /// `PARTITIONS`: each is a quorum queue, and takes two of the 2047 channels that a connection has.
