@@ -8,6 +8,7 @@ use shared::program::{Failure, Stopped};
 use shared::settings::Values;
 use tokio_util::sync::CancellationToken;
 
+use crate::output::{Output, say};
 use crate::run::{self, Gateway};
 
 /// The simulator lets any token of the right shape in.
@@ -28,7 +29,7 @@ pub fn defaults(values: &mut Values) {
     values.default_to("SHUTDOWN_GRACE", "2");
 }
 
-pub async fn demo(mut values: Values, stop: CancellationToken) -> Result<Stopped, Failure> {
+pub async fn demo(mut values: Values, output: Output, stop: CancellationToken) -> Result<Stopped, Failure> {
     // A broker, a file or a table that is set up here belongs to a real bot.
     values.keep_only(&FLAGS);
     defaults(&mut values);
@@ -56,7 +57,7 @@ pub async fn demo(mut values: Values, stop: CancellationToken) -> Result<Stopped
     let telegram = tokio::spawn(simulator.run(stop.child_token()));
     let running = tokio::spawn(gateway.run(stop.clone()));
     set_webhook(&page, &webhook, &secret).await?;
-    say(&page);
+    say(&told(&page, output))?;
     let stopped = running.await.map_err(|error| Failure::Failed(error.to_string()))?;
     stop.cancel();
     match telegram.await {
@@ -84,7 +85,9 @@ async fn set_webhook(api: &str, webhook: &str, secret: &str) -> Result<(), Failu
 }
 
 /// The one line of the demo's output, beside the log.
-#[allow(clippy::print_stdout, reason = "the command's answer to the person who typed it")]
-fn say(page: &str) {
-    println!("Talk to the bot at {page} (Ctrl-C ends it)");
+fn told(page: &str, output: Output) -> String {
+    match output {
+        Output::Words => format!("Talk to the bot at {page} (Ctrl-C ends it)"),
+        Output::Json => json!({ "page": page }).to_string(),
+    }
 }

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 use shared::program;
-use shared::settings::{Taker, with_flags, with_some_flags};
+use shared::settings::{Taker, Values, with_flags, with_some_flags};
 
 use crate::output::Output;
 
@@ -34,8 +34,12 @@ fn main() -> ExitCode {
     };
     match flags.subcommand() {
         Some(("demo", flags)) => {
-            let demo = |values, (), stop| demo::demo(values, stop);
-            program::run_with(flags, demo::defaults, program::no_settings, demo)
+            let prepare = |values: &mut Values| {
+                demo::defaults(values);
+                log_as(Output::of(flags), values);
+            };
+            let demo = |values, (), stop| demo::demo(values, Output::of(flags), stop);
+            program::run_with(flags, prepare, program::no_settings, demo)
         }
         Some(("check", flags)) => program::exit_code(check::check(flags)),
         Some(("route", flags)) => {
@@ -61,9 +65,19 @@ fn main() -> ExitCode {
         // Neither reads a setting.
         Some(("completions", flags)) => program::exit_code(help::completions(flags, command())),
         Some(("man", flags)) => program::exit_code(help::man(flags, command())),
-        Some((_, flags)) => program::run(flags, run::read, run::run),
+        Some((_, flags)) => {
+            let prepare = |values: &mut Values| log_as(Output::of(flags), values);
+            program::run_with(flags, prepare, run::read, run::run)
+        }
         // clap has asked for one.
         None => ExitCode::from(2),
+    }
+}
+
+/// Of a command whose output is its log.
+fn log_as(output: Output, values: &mut Values) {
+    if output == Output::Json {
+        values.set("LOG_FORMAT", "json");
     }
 }
 
@@ -77,10 +91,13 @@ fn command() -> Command {
         "Runs the whole gateway in this process: on RabbitMQ if AMQP_URL is set, else on its own file; \
          on Redis if a REDIS_... is set, else on that file too",
     );
+    let run = run.arg(Output::flag().help("Log JSON, for machines: LOG_FORMAT=json"));
     let demonstrate = Command::new("demo").about("Runs a demo, with nothing to set up").long_about(
         "Starts a simulated Telegram, a sample of each service and the whole gateway, and prints the \
          address of a page on which to talk to the bot",
     );
+    let demonstrate =
+        demonstrate.arg(Output::flag().help("Print the address, and log, as JSON, for machines"));
     let check = Command::new("check")
         .about("Tells all that is wrong with the settings and the routing table")
         .long_about("Reads every setting and the routing table, tells all that is wrong, and touches nothing")

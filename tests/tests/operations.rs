@@ -82,3 +82,30 @@ async fn the_demo_prints_one_line_with_an_address_that_answers() {
     demo.interrupt();
     assert_eq!(demo.wait_exit().await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_says_the_address_to_a_machine_too() {
+    let mut demo = Process::of("tgw").arg("demo").arg("--json").start();
+    demo.wait_stdout("\n").await;
+    let told: Value = serde_json::from_str(&demo.stdout()).unwrap();
+    let page = http_client().get(told["page"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    demo.interrupt();
+    assert_eq!(demo.wait_exit().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_logs_json_where_it_is_asked_for_json() {
+    let run = Process::of("tgw").arg("run").arg("--json").env("LOG_FORMAT", "text");
+    let run = run.env("TELEGRAM_BOT_TOKEN", "123456:TOKEN").env("TELEGRAM_WEBHOOK_SECRET", "secret");
+    let services = ["CONVERSATION", "MATCHING", "NOTIFICATION", "USER_PROFILE"];
+    let run = services.iter().fold(run, |run, name| run.env(&format!("{name}_SERVICE_URL"), "sample:"));
+    let mut run = run.env("TELEGRAM_API_URL", "http://127.0.0.1:9").start();
+    run.wait_ready().await;
+    run.term();
+    assert_eq!(run.wait_exit().await, 0, "{}", run.stderr());
+    for line in run.stdout().lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok_and(|line| line.is_object()), "{line}");
+    }
+    assert!(!run.logs().is_empty());
+}
