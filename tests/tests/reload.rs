@@ -23,6 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(25);
 /// command to wait behind.
 const EVERY: Duration = Duration::from_millis(200);
 
+/// What is wrong here is logged, and of the second thing not what it is.
+const BROKEN: &str = r#"
+[[routes]]
+command = "no slash"
+reply = "x"
+[services.weather]
+url = "http://weather"
+bearer = ["hunter2"]
+"#;
+
 /// What one more chat reads, while the others are in the ledger's books.
 type Read = Arc<Mutex<Vec<String>>>;
 
@@ -95,8 +105,7 @@ async fn a_route_added_by_sighup_takes_effect_under_load_and_loses_nothing(world
         let command = format!("/v{version}");
         assert_eq!(ask(&world, asking, &command, &read).await, "a text of no chat under load");
         // Broken at its end: what stands before it does not come into use either.
-        std::fs::write(file.path(), table(version) + "[[routes]]\ncommand = \"no slash\"\nreply = \"x\"\n")
-            .unwrap();
+        std::fs::write(file.path(), table(version) + BROKEN).unwrap();
         world.worker_mut().hang_up();
         let broken = |line: &serde_json::Value| {
             line["level"] == "ERROR" && line["error"].as_str().is_some_and(|error| error.contains("no slash"))
@@ -117,6 +126,7 @@ async fn a_route_added_by_sighup_takes_effect_under_load_and_loses_nothing(world
         pause(Duration::from_millis(100)).await;
     }
 
+    assert!(!world.worker().stdout().contains("hunter2"), "a secret in the log");
     load.stop(PATIENCE).await;
     ledger.settle(PATIENCE).await;
     ledger.note_without_store(world.worker());

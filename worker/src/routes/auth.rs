@@ -26,7 +26,7 @@ pub fn is_secret(secret: &str) -> bool {
 
 /// `bearer = "${WEATHER_TOKEN}"`.
 pub(super) fn bearer(reader: &mut Reader<'_>, section: Section<'_>) -> Option<String> {
-    let Entry { value, span } = reader.string(section, "bearer")?;
+    let Entry { value, span } = reader.secret(section, "bearer")?;
     if !is_token(&value) {
         reader.refuse_unseen("bearer", span.start, "must be a token: plain ASCII without spaces");
         return None;
@@ -42,7 +42,7 @@ pub(super) fn bearer(reader: &mut Reader<'_>, section: Section<'_>) -> Option<St
 
 /// `sign = "${WEATHER_SECRET}"`.
 pub(super) fn sign(reader: &mut Reader<'_>, section: Section<'_>) -> Option<String> {
-    let Entry { value, span } = reader.string(section, "sign")?;
+    let Entry { value, span } = reader.secret(section, "sign")?;
     if is_secret(&value) {
         return Some(value);
     }
@@ -52,7 +52,7 @@ pub(super) fn sign(reader: &mut Reader<'_>, section: Section<'_>) -> Option<Stri
 }
 
 pub(super) fn headers(reader: &mut Reader<'_>, section: Section<'_>) -> BTreeMap<String, String> {
-    let Some(headers) = reader.section(section, "headers") else {
+    let Some(headers) = reader.secret_section(section, "headers") else {
         return BTreeMap::new();
     };
     let mut read = BTreeMap::new();
@@ -62,12 +62,12 @@ pub(super) fn headers(reader: &mut Reader<'_>, section: Section<'_>) -> BTreeMap
         let lower = name.to_ascii_lowercase();
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_token) {
+            // A whole header that was written for a name has its value behind the colon.
+            let name = name.split(':').next().unwrap_or_default();
             reader.refuse_unseen(name, at, "is not the name of a header");
         } else if OURS.contains(&lower.as_str()) || CONNECTION.contains(&lower.as_str()) {
             reader.refuse_unseen(name, at, "is a header that the gateway sets itself: take it away");
-        } else if value.get_ref().as_str().is_none() {
-            reader.refuse_unseen(name, at, "must be a string in quotes");
-        } else if let Some(Entry { value, .. }) = reader.string(headers, name) {
+        } else if let Some(Entry { value, .. }) = reader.secret(headers, name) {
             if value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) {
                 read.insert(name.to_owned(), value);
             } else {

@@ -58,7 +58,7 @@ pub(super) fn parse(
 }
 
 fn read_services(reader: &mut Reader<'_>, document: Section<'_>) -> Services {
-    let Some(sections) = reader.section(document, "services") else {
+    let Some(sections) = reader.secret_section(document, "services") else {
         return Services::new();
     };
     let mut services = Services::new();
@@ -71,7 +71,8 @@ fn read_services(reader: &mut Reader<'_>, document: Section<'_>) -> Services {
         } else if let Some(section) = Section::new(value) {
             services.insert(name.to_owned(), ServiceConfig::read(reader, name, section));
         } else {
-            reader.refuse(name, &value.span(), format!("must be a table: [services.{name}]"));
+            // What stands here may be an address, or all of a service with its secrets.
+            reader.refuse_unseen(name, value.span().start, format!("must be a table: [services.{name}]"));
         }
     }
     services

@@ -42,7 +42,7 @@ impl<'s> Section<'s> {
 }
 
 impl Reader<'_> {
-    /// Notes an error about `key`, whose value stands at `span`.
+    /// Notes an error about `key`, whose value stands at `span` and is shown. Never for what may be a secret.
     pub fn refuse(&mut self, key: &str, span: &Range<usize>, expected: impl Into<String>) {
         let written: String =
             self.text.get(span.clone()).unwrap_or_default().escape_debug().take(60).collect();
@@ -52,6 +52,11 @@ impl Reader<'_> {
     /// Notes an error without showing any value: about a missing key, or where it may be a secret.
     pub fn refuse_unseen(&mut self, key: &str, at: usize, expected: impl Into<String>) {
         self.push(at, key, String::new(), expected.into());
+    }
+
+    /// Notes an error about the address `written`, of which no more is shown than where it leads.
+    pub fn refuse_address(&mut self, key: &str, at: usize, written: &str, expected: impl Into<String>) {
+        self.push(at, key, without_secrets(written).unwrap_or_default(), expected.into());
     }
 
     fn push(&mut self, at: usize, key: &str, value: String, expected: String) {
@@ -81,14 +86,28 @@ impl Reader<'_> {
     }
 
     fn text(&mut self, key: &str, found: &Spanned<DeValue<'_>>) -> Option<Entry<String>> {
-        let Some(written) = found.get_ref().as_str() else {
-            self.refuse(key, &found.span(), "must be a string in quotes");
-            return None;
-        };
-        match substitute(written, self.env) {
+        match self.filled(found) {
             Ok(value) => Some(Entry { value, span: found.span() }),
             Err(expected) => {
                 self.refuse(key, &found.span(), expected);
+                None
+            }
+        }
+    }
+
+    /// The string with its variables put in, or what is wrong, without its value.
+    pub fn filled(&self, found: &Spanned<DeValue<'_>>) -> Result<String, String> {
+        let written = found.get_ref().as_str().ok_or("must be a string in quotes")?;
+        substitute(written, self.env)
+    }
+
+    /// Like `string`, of what is never shown, however wrong it is.
+    pub fn secret(&mut self, section: Section<'_>, key: &str) -> Option<Entry<String>> {
+        let found = section.get(key)?;
+        match self.filled(found) {
+            Ok(value) => Some(Entry { value, span: found.span() }),
+            Err(expected) => {
+                self.refuse_unseen(key, found.span().start, expected);
                 None
             }
         }
@@ -148,6 +167,33 @@ impl Reader<'_> {
         }
         inner
     }
+
+    /// Likewise, of one that has secrets in it: what stands in its place is not shown.
+    pub fn secret_section<'s>(&mut self, section: Section<'s>, key: &str) -> Option<Section<'s>> {
+        let found = section.get(key)?;
+        let inner = Section::new(found);
+        if inner.is_none() {
+            self.refuse_unseen(key, found.span().start, "must be a table");
+        }
+        inner
+    }
+}
+
+/// An address as an error may show it: a user, a password, a path and a query can be secrets. None where it is not
+/// certain which is which.
+fn without_secrets(written: &str) -> Option<String> {
+    let variable = written.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    if variable.is_some_and(is_variable) {
+        return Some(format!("\"{written}\""));
+    }
+    let address = reqwest::Url::parse(written).ok()?;
+    // An @ that is not a user's is a slip, and what stands before it is anybody's guess.
+    let has_user = !address.username().is_empty() || address.password().is_some();
+    if written.contains('@') && !has_user {
+        return None;
+    }
+    let port = address.port().map_or_else(String::new, |port| format!(":{port}"));
+    Some(format!("\"{}://{}{port}/...\"", address.scheme(), address.host_str()?))
 }
 
 /// Puts the values of `${VARIABLES}` in; `$${` stands for a plain `${`. Any other `$` is left alone, a

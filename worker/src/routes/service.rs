@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::BUILTIN_SERVICES;
 use super::auth;
-use super::reader::{Entry, Reader, Section};
+use super::reader::{Reader, Section};
 
 const KEYS: &[&str] =
     &["url", "timeout", "concurrency", "retry", "breaker", "headers", "bearer", "sign", "http2"];
@@ -132,12 +132,16 @@ impl fmt::Debug for ServiceConfig {
 }
 
 fn read_url(reader: &mut Reader<'_>, section: Section<'_>) -> Option<String> {
-    let Entry { value, span } = reader.string(section, "url")?;
-    let is_address = shared::settings::http_url(&value).is_some();
-    // `sample:` is the demo's own sample of a built-in service, as in the settings.
-    if value == "sample:" || is_address {
-        return Some(value);
-    }
-    reader.refuse("url", &span, "must be an address such as \"http://weather:8080/ask\"");
+    let found = section.get("url")?;
+    let (at, written) = (found.span().start, found.get_ref().as_str().unwrap_or_default());
+    let expected = match reader.filled(found) {
+        // `sample:` is the demo's own sample of a built-in service, as in the settings.
+        Ok(value) if value == "sample:" || shared::settings::http_url(&value).is_some() => {
+            return Some(value);
+        }
+        Ok(_) => "must be an address such as \"http://weather:8080/ask\"".to_owned(),
+        Err(expected) => expected,
+    };
+    reader.refuse_address("url", at, written, expected);
     None
 }

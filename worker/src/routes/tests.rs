@@ -299,7 +299,7 @@ fn errors_of_whole_rows_and_of_services_name_their_line() {
         ),
         ("[[routes]]\nreply = { default = \"Hello\", de = \" \" }\n", ":2: de = \" \": must not be empty"),
         ("[services.a]\ntimeout = \"2s\"\n", ":1: url: is missing: where is the service a?"),
-        ("[services.a]\nurl = \"a:80\"\n", r#":2: url = "a:80": must be an address"#),
+        ("[services.a]\nurl = \"a:80\"\n", ":2: url: must be an address"),
         ("[services.a]\nurl = \"http://a\"\ntimeout = 2\n", ":3: timeout = 2: must be a string"),
         ("[services.a]\nurl = \"http://a\"\ntimeout = \"2\"\n", ":3: timeout = \"2\": must be a time"),
         (
@@ -317,7 +317,7 @@ fn errors_of_whole_rows_and_of_services_name_their_line() {
         ),
         ("[services.matching]\nheaders = { Traceparent = \"x\" }\n", ":2: Traceparent: is a header that the"),
         ("[services.matching]\nhttp2 = \"yes\"\n", ":2: http2 = \"yes\": must be true or false"),
-        ("[services]\na = 1\n", ":2: a = 1: must be a table: [services.a]"),
+        ("[services]\na = 1\n", ":2: a: must be a table: [services.a]"),
         ("routes = 1\n", ":1: routes = 1: rows are written [[routes]]"),
         ("[route]\n", ":1: route: is not known here; there are services, routes"),
     ] {
@@ -334,6 +334,57 @@ fn all_errors_are_told_at_once_and_no_secret_with_them() {
     let found = Table::parse(toml, "routes.toml", &|_| Some("s3cret".into())).unwrap_err();
     assert_eq!(found.iter().map(|error| error.line).collect::<Vec<_>>(), [2, 4, 6, 7]);
     assert!(!format!("{found:?}").contains("s3cret"));
+}
+
+/// Also where they are written into the file itself, and however wrong what stands there is.
+#[test]
+fn no_error_shows_what_may_be_a_secret() {
+    for (line, expected) in [
+        ("bearer = 12345", ":2: bearer: must be a string in quotes"),
+        ("bearer = hunter2", ":2: is not TOML: "),
+        ("bearer = \"hunter2-${NOPE}\"", ":2: bearer: the environment has no variable NOPE: set it"),
+        ("bearer = \"hunter2 12345\"", ":2: bearer: must be a token"),
+        ("bearer = { token = \"hunter2\" }", ":2: bearer: must be a string in quotes"),
+        ("sign = [\"hunter2-and-12345\"]", ":2: sign: must be a string in quotes"),
+        ("sign = \"hunter2-${12345\"", ":2: sign: a variable is written ${NAME}"),
+        ("headers = \"X-Key: hunter2\"", ":2: headers: must be a table"),
+        ("headers = [\"X-Key: hunter2\"]", ":2: headers: must be a table"),
+        ("headers = { X-Key = \"hunter2-${NOPE}\" }", ":2: X-Key: the environment has no variable NOPE"),
+        ("headers = { X-Key = 12345 }", ":2: X-Key: must be a string in quotes"),
+        ("headers = { X-Key = \"hunter2\\n\" }", ":2: X-Key: must be plain ASCII on one line"),
+        ("headers = { \"X-Key: hunter2\" = \"\" }", ":2: X-Key: is not the name of a header"),
+        (
+            "url = \"ftp://user:hunter2@weather/ask?key=12345\"",
+            r#":2: url = "ftp://weather/...": must be an address"#,
+        ),
+        (
+            "url = \"ftp://hunter2@weather:81/12345\"",
+            r#":2: url = "ftp://weather:81/...": must be an address"#,
+        ),
+        (
+            "url = \"http://${NOPE}:hunter2@weather/?key=12345\"",
+            r#":2: url = "http://weather/...": the environment has no variable NOPE: set it"#,
+        ),
+        ("url = \"${NOPE}\"", r#":2: url = "${NOPE}": the environment has no variable NOPE: set it"#),
+        ("url = \"user:hunter2@weather\"", ":2: url: must be an address"),
+        ("url = \"ftp://user:12345/hunter2@weather\"", ":2: url: must be an address"),
+        ("url = \"ftp://user:123/hunter2@weather\"", ":2: url: must be an address"),
+        ("url = [\"http://user:hunter2@weather\"]", ":2: url: must be a string in quotes"),
+    ] {
+        let found = errors(&format!("[services.matching]\n{line}\n"));
+        assert!(found.contains(expected), "{line}\n  {found}");
+        let shown = ["hunter2", "12345", "user"].into_iter().find(|secret| found.contains(secret));
+        assert!(shown.is_none(), "{line}\n  {found}");
+    }
+    for file in [
+        "services = \"http://user:hunter2@weather\"",
+        "services.a = \"http://user:hunter2@weather\"",
+        "[services]\na = [{ bearer = \"hunter2\" }]",
+        "[[services.a]]\nbearer = \"hunter2\"",
+        "[[services]]\nbearer = \"hunter2\"",
+    ] {
+        assert!(!errors(file).contains("hunter2"), "{file}\n  {}", errors(file));
+    }
 }
 
 #[test]
