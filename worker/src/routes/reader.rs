@@ -124,19 +124,29 @@ impl Reader<'_> {
         list.iter().filter_map(|value| self.text(key, value)).collect()
     }
 
+    /// Written as such, or as a string with a variable in it.
     pub fn boolean(&mut self, section: Section<'_>, key: &str) -> Option<bool> {
         let found = section.get(key)?;
-        let value = found.get_ref().as_bool();
+        let value = if holds_variable(found) {
+            self.text(key, found)?.value.parse().ok()
+        } else {
+            found.get_ref().as_bool()
+        };
         if value.is_none() {
             self.refuse(key, &found.span(), "must be true or false");
         }
         value
     }
 
+    /// Likewise.
     pub fn integer(&mut self, section: Section<'_>, key: &str, range: Range<u32>) -> Option<u32> {
         let found = section.get(key)?;
-        let value = found.get_ref().as_integer();
-        let value = value.and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
+        let value = if holds_variable(found) {
+            self.text(key, found)?.value.parse().ok()
+        } else {
+            let written = found.get_ref().as_integer();
+            written.and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok())
+        };
         let value = value.filter(|number| range.contains(number));
         if value.is_none() {
             let expected = format!("must be a whole number from {} to {}", range.start, range.end - 1);
@@ -194,6 +204,12 @@ fn without_secrets(written: &str) -> Option<String> {
     }
     let port = address.port().map_or_else(String::new, |port| format!(":{port}"));
     Some(format!("\"{}://{}{port}/...\"", address.scheme(), address.host_str()?))
+}
+
+/// Whether it is a string in which `substitute` would put something.
+fn holds_variable(found: &Spanned<DeValue<'_>>) -> bool {
+    let written = found.get_ref().as_str().unwrap_or_default();
+    written.match_indices("${").any(|(at, _)| !written.get(..at).unwrap_or_default().ends_with('$'))
 }
 
 /// Puts the values of `${VARIABLES}` in; `$${` stands for a plain `${`. Any other `$` is left alone, a

@@ -224,6 +224,61 @@ fn a_services_section_sets_its_limits() {
     assert_eq!(table.services_used().into_iter().collect::<Vec<_>>(), ["conversation", "polls", "weather"]);
 }
 
+/// Numbers and booleans of the environment's are read as if they were written.
+#[test]
+fn a_variable_may_stand_where_a_number_or_a_boolean_is_expected() {
+    let file = r#"
+        [services.conversation]
+        concurrency = "${N}"
+        breaker = { calls = "${N}", percent = "${N}", window = "${N}s" }
+        retry = "${NO}"
+        http2 = "${NO}"
+        [services.matching]
+        concurrency = "1${N}"
+        retry = { min = "${N}ms" }
+        [[routes]]
+        service = "conversation"
+        update = "${YES}"
+        album = "${YES}"
+    "#;
+    let env = |name: &str| [("N", "7"), ("YES", "true"), ("NO", "false")].into_iter().find(|it| it.0 == name);
+    let table = Table::parse(file, "routes.toml", &|name| env(name).map(|it| it.1.to_owned())).unwrap();
+    let service = table.service("conversation").unwrap();
+    assert_eq!((service.concurrency, service.breaker_calls, service.breaker_percent), (7, 7, 7));
+    assert_eq!((service.breaker_window.as_secs(), service.retry, service.http2), (7, false, Some(false)));
+    let service = table.service("matching").unwrap();
+    assert_eq!((service.concurrency, service.retry, service.retry_min.as_millis()), (17, true, 7));
+    let found = table.find(&update("message", "private", r#""photo":[]"#), None).unwrap();
+    assert!(matches!(found.target, Target::Service { with_update: true, album: true, .. }));
+}
+
+/// What comes of it is held to the same, and not shown.
+#[test]
+fn a_variable_with_a_wrong_number_or_boolean_is_named() {
+    for (line, value, expected) in [
+        ("concurrency", "${X}", ":2: concurrency = \"${X}\": must be a whole number from 1 to 65536"),
+        ("concurrency", "${X}${X}", ":2: concurrency = \"${X}${X}\": must be a whole number"),
+        ("concurrency", "${NOPE}", ":2: concurrency = \"${NOPE}\": the environment has no variable NOPE"),
+        ("concurrency", "${X", ":2: concurrency = \"${X\": a variable is written ${NAME}"),
+        ("breaker.percent", "${X}", ":2: percent = \"${X}\": must be a whole number from 1 to 100"),
+        ("retry", "${X}", ":2: retry = \"${X}\": must be true or false"),
+        ("http2", "${X}", ":2: http2 = \"${X}\": must be true or false"),
+        // Without a variable a string is none.
+        ("concurrency", "7", ":2: concurrency = \"7\": must be a whole number"),
+        ("http2", "true", ":2: http2 = \"true\": must be true or false"),
+        ("http2", "$${X}", ":2: http2 = \"$${X}\": must be true or false"),
+    ] {
+        for secret in ["70000", "-1", "hunter", ""] {
+            let toml = format!("[services.matching]\n{line} = \"{value}\"\n");
+            let env = |name: &str| (name == "X").then(|| secret.to_owned());
+            let found = Table::parse(&toml, "routes.toml", &env).unwrap_err();
+            let found = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            assert!(found.contains(expected) && found.lines().count() == 1, "{toml}\n  {found}");
+            assert!(secret.is_empty() || !found.contains(secret), "{toml}\n  {found}");
+        }
+    }
+}
+
 /// All errors of a table, as they are printed.
 fn errors(toml: &str) -> String {
     let errors = Table::parse(toml, "routes.toml", &|_| None).unwrap_err();
