@@ -4,6 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::{Arg, ArgAction, ArgMatches};
 use shared::program::Failure;
+use tokio_util::sync::CancellationToken;
 
 /// Who reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +41,8 @@ pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Asks at the terminal. Where there is none nobody can agree.
-pub async fn agrees(question: &str) -> Result<bool, Failure> {
+/// Asks at the terminal. Where there is none nobody can agree; Ctrl-C is a no.
+pub async fn agrees(question: &str, stop: &CancellationToken) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Refused(format!("{question} Say --yes to do it without being asked")));
     }
@@ -50,7 +51,12 @@ pub async fn agrees(question: &str) -> Result<bool, Failure> {
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
     });
-    let answer = asking.await.map_err(|error| Failure::Failed(error.to_string()))?;
+    // A read of a terminal can't be broken off: it ends with the process.
+    let Some(answer) = stop.run_until_cancelled(asking).await else {
+        note("stopped before anybody said yes");
+        return Ok(false);
+    };
+    let answer = answer.map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(answer.is_ok_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes")))
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Instant, SystemTime};
@@ -62,8 +63,9 @@ impl ProcessBuilder {
         let words = std::iter::once(&program).chain(&self.arguments);
         let words: Vec<String> = words.map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
         let line = format!("stty cols 100 rows 30; exec {}", words.join(" "));
-        self.command("/usr/bin/script", &["--quiet", "--return", "--command", &line, "/dev/null"])
-            .env("TERM", "xterm")
+        // What is typed comes from a pipe that stays open, since the end of its input ends a terminal's too.
+        let opened = "mkfifo keys; exec script --quiet --return --command \"$0\" /dev/null 0<>keys";
+        self.command("/bin/sh", &["-c", opened, &line]).env("TERM", "xterm")
     }
 
     /// Starts it, and does not wait for anything.
@@ -221,6 +223,12 @@ impl Process {
     /// SIGINT, as Ctrl-C sends it.
     pub fn interrupt(&mut self) {
         self.running().signal(Signal::INT);
+    }
+
+    /// At a terminal: Ctrl-C is `\u{3}`, Enter `\r`.
+    pub fn type_keys(&self, keys: &str) {
+        let pipe = File::options().read(true).write(true).open(self.folder.path().join("keys"));
+        pipe.and_then(|mut pipe| pipe.write_all(keys.as_bytes())).expect("it is at a terminal");
     }
 
     /// SIGHUP.

@@ -20,6 +20,7 @@ over_both_worlds!(
     looking_wears_nothing_out_and_takes_nothing,
     a_replay_that_is_killed_ten_times_answers_everybody_once,
     one_tool_at_a_time_holds_the_letters_and_ctrl_c_ends_it_cleanly,
+    ctrl_c_at_its_question_discards_nothing_and_gives_the_letters_back,
 );
 
 /// Exit code, stdout, stderr.
@@ -307,6 +308,36 @@ async fn one_tool_at_a_time_holds_the_letters_and_ctrl_c_ends_it_cleanly(world: 
     let left: Vec<Value> = serde_json::from_str(&waiting.stdout()).unwrap();
     let replayed = 10 - left.len();
     assert!(replay.stdout().starts_with(&format!("replayed: {replayed} of 10\n")), "{}", replay.stdout());
+}
+
+async fn ctrl_c_at_its_question_discards_nothing_and_gives_the_letters_back(world: WorldBuilder) {
+    let (mut world, _) = with_letters(world, 3).await;
+    let ask = async |world: &World, keys: &str| {
+        let mut discard = world.command(&["dead", "discard", "--all"]).in_terminal().start();
+        discard.wait_stdout("discard 3 letters for ever? [y/N]").await;
+        discard.type_keys(keys);
+        (discard.wait_exit().await, discard.stdout())
+    };
+    let (code, told) = ask(&world, "\u{3}").await;
+    assert!(code == 1 && told.contains("stopped") && told.contains("nothing was discarded"), "{code} {told}");
+    assert_eq!(list(&mut world, &[]).await.len(), 3);
+    let (code, told) = ask(&world, "y\r").await;
+    assert!(code == 0 && told.contains("discarded: 3"), "{code} {told}");
+    assert_eq!(list(&mut world, &[]).await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_of_what_is_never_written_to_its_end_ends_with_ctrl_c() {
+    let world = World::embedded().await;
+    let mut import = world.command(&["dead", "import", "-"]).in_terminal().start();
+    import.wait_stdout("letters are read from the terminal until Ctrl-D").await;
+    import.type_keys("\u{3}");
+    let code = import.wait_exit().await;
+    let told = import.stdout();
+    assert!(
+        code == 1 && told.contains("stopped before all was read: none of it is imported"),
+        "{code} {told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

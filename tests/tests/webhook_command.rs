@@ -2,10 +2,13 @@
 //! with no update refused in between.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use harness::{LONG, Process, ProcessBuilder, Simulator, World, pause, wait_for};
+use harness::{LONG, Process, ProcessBuilder, Simulator, World, pause, wait_for, wait_until};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const TOKEN: &str = "123456:TOKEN";
 const URL: &str = "http://127.0.0.1:9/webhook/telegram";
@@ -76,6 +79,56 @@ async fn what_is_wrong_is_told_without_the_token() {
     let (code, stdout, stderr) = ended(nobody).await;
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(stderr.contains("Telegram can't be asked") && !stderr.contains("TOKEN"), "{stderr}");
+}
+
+/// Telegram, which answers `getWebhookInfo` only so many times, and hangs from then on. It counts the requests.
+async fn hanging_telegram(answers: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut first = [0];
+            connection.read_exact(&mut first).await.unwrap();
+            if count.fetch_add(1, Ordering::SeqCst) < answers {
+                let body = r#"{"ok":true,"result":{"url":""}}"#;
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close", body.len());
+                connection.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+            }
+            open.push(connection);
+        }
+    });
+    (url, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_it_while_telegram_hangs_and_it_says_what_was_done() {
+    let simulator = Simulator::start().await;
+    let set = ["set", "--url", URL];
+    for (arguments, answers, words) in [
+        (&["info"][..], 0, "stopped: Telegram was told nothing"),
+        (&["delete", "--yes"], 0, "stopped: Telegram was told nothing"),
+        (&["delete", "--yes"], 1, "stopped: whether Telegram has done it is not known"),
+        (&set, 0, "stopped: Telegram was told nothing"),
+        (&set, 1, "stopped: whether Telegram has done it is not known"),
+    ] {
+        for terminate in [false, true] {
+            let (url, asked) = hanging_telegram(answers).await;
+            // So long that it ends by the signal, or not at all.
+            let command = webhook(&simulator, arguments).env("TELEGRAM_API_URL", url);
+            let mut process = command.env("TELEGRAM_TIMEOUT", 300).start();
+            wait_until("Telegram hangs", LONG, || asked.load(Ordering::SeqCst) > answers).await;
+            if terminate {
+                process.term()
+            } else {
+                process.interrupt()
+            }
+            assert_eq!(process.wait_exit().await, 1, "{arguments:?}");
+            assert!(process.stderr().contains(words), "{arguments:?} {}", process.stderr());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,12 +8,14 @@ mod beside;
 mod board;
 mod carried;
 mod command;
+mod discard;
 mod embedded;
 mod entry;
 mod filter;
 mod keeper;
 mod list;
 mod looker;
+mod progress;
 mod rabbit;
 mod replay;
 mod serving;
@@ -29,12 +31,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use indicatif::ProgressBar;
 use shared::program::{Failure, Stopped};
 use shared::settings::{Problems, Values};
 use shared::store::redis;
 use tokio_util::sync::CancellationToken;
 
 use crate::output::{Output, agrees, note, say};
+use archive::{Archive, Exported};
 use board::Purpose;
 use entry::Entry;
 use filter::Filter;
@@ -184,53 +188,72 @@ impl Call<'_> {
 
     async fn discard(&mut self) -> Result<Stopped, Failure> {
         let filter = self.chosen("discard")?;
-        let (sure, output) = (self.flags.get_flag("yes"), Output::of(self.flags));
-        let discarded = self.with_letters(
+        let (sure, output, stop) = (self.flags.get_flag("yes"), Output::of(self.flags), &self.stop);
+        let discarding = self.with_letters(
             |_| false,
             async |source, entries| {
                 let entries = filter.choose(entries);
-                if entries.is_empty()
-                    || sure
-                    || agrees(&format!("discard {} letters for ever?", entries.len())).await?
-                {
-                    source.remove(&entries).await?;
-                    Ok(Some(entries.len()))
-                } else {
-                    Ok(None)
+                let question = format!("discard {} letters for ever?", entries.len());
+                if !entries.is_empty() && !sure && !agrees(&question, stop).await? {
+                    return Ok(None);
                 }
+                let bar = progress::bar(entries.len(), output);
+                let removed = discard::discard(source, &entries, stop, |count| bar.inc(count as u64)).await;
+                bar.finish_and_clear();
+                Ok(Some((removed?, entries.len())))
             },
         );
-        let discarded = discarded.await?;
-        if output == Output::Json {
-            say(&serde_json::json!({ "discarded": discarded.unwrap_or(0) }).to_string())?;
-        } else {
-            say(&discarded.map_or("nothing was discarded".to_owned(), |count| format!("discarded: {count}")))?;
-        }
-        Ok(if discarded.is_some() { Stopped::Clean } else { Stopped::TimeRanOut })
+        discard::told(discarding.await?, output)
     }
 
     async fn export(&mut self) -> Result<Stopped, Failure> {
         let filter = Filter::read(self.flags)?;
-        let out = self.flags.get_one::<String>("out");
+        let name = self.flags.get_one::<String>("out").map(String::as_str);
         let (mut source, entries) = self.looked_at(|entry| filter.fits(entry)).await?;
-        let exported = archive::export(&mut source, &filter.choose(entries), out.map(String::as_str)).await?;
+        let entries = filter.choose(entries);
+        // Not among the lines of letters on a screen.
+        let watched = name.is_some() || !std::io::stdout().is_terminal();
+        let bar = if watched {
+            progress::bar(entries.len(), Output::of(self.flags))
+        } else {
+            ProgressBar::hidden()
+        };
+        let exported = match archive::create(name) {
+            Ok(out) => archive::export(&mut source, &entries, out, &self.stop, || bar.inc(1)).await,
+            Err(failure) => Err(failure),
+        };
+        bar.finish_and_clear();
         source.give_back().await?;
-        note(&format!("exported: {exported}"));
-        Ok(Stopped::Clean)
+        let Exported { written, left } = exported?;
+        if left == 0 {
+            note(&format!("exported: {written}"));
+            return Ok(Stopped::Clean);
+        }
+        note(&format!("exported: {written} of {}", entries.len()));
+        note("stopped: told to; the others are left out");
+        Ok(if written > 0 { Stopped::Partly } else { Stopped::TimeRanOut })
     }
 
     async fn import(&mut self) -> Result<Stopped, Failure> {
-        let file = self.flags.get_one::<String>("file").map_or("-", String::as_str);
-        let archive = archive::Archive::open(file)?;
+        let (file, output) = (self.flags.get_one::<String>("file"), Output::of(self.flags));
+        let archive = Archive::open(file.map_or("-", String::as_str), &self.stop).await?;
         let mut source = self.open(Purpose::Change).await?;
-        let imported = archive.import(&mut source, &self.stop).await;
+        let bar = progress::bar(archive.letters_in_it(), output);
+        let imported = archive.import(&mut source, &self.stop, || bar.inc(1)).await;
+        bar.finish_and_clear();
         source.give_back().await?;
         let (imported, all) = imported?;
-        match Output::of(self.flags) {
+        match output {
             Output::Json => say(&serde_json::json!({ "imported": imported, "of": all }).to_string())?,
             Output::Words => say(&format!("imported: {imported} of {all}"))?,
         }
-        Ok(if imported == all { Stopped::Clean } else { Stopped::Partly })
+        if imported == all {
+            return Ok(Stopped::Clean);
+        }
+        note(&format!(
+            "stopped: told to, with {imported} of {all} imported; the same command again makes no second ones"
+        ));
+        Ok(if imported > 0 { Stopped::Partly } else { Stopped::TimeRanOut })
     }
 
     /// The filter of a command that changes something: nobody shall hit all by leaving it out.

@@ -4,12 +4,10 @@
 //! can be repeated, and what was published twice runs once (contract 8).
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use shared::program::{Failure, Stopped};
 use shared::queue::Reason;
@@ -18,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::entry::Entry;
+use super::progress::bar;
 use super::source::Source;
 use crate::output::{Output, note, say};
 
@@ -196,19 +195,6 @@ async fn read_again(
     entries.sort_by(|one, other| one.order().cmp(&other.order()));
     let gone = ids.len() - entries.len();
     Ok((entries.into(), gone))
-}
-
-/// On stderr, where a person looks at it.
-fn bar(length: usize, output: Output) -> ProgressBar {
-    let target = if output == Output::Words && std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(length as u64), target);
-    let style = "{bar:40} {pos} of {len}, {per_sec}, {eta} to go";
-    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }
 
 #[cfg(test)]

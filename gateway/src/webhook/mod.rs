@@ -5,6 +5,7 @@ mod command;
 pub mod ingresses;
 mod page;
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use serde_json::{Value, json};
 use shared::clock;
 use shared::program::{Failure, Stopped};
 use shared::settings::{Problems, Values};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use worker::{Bot, PlainError, Upload};
 
 use crate::output::{Output, agrees, note, say};
@@ -32,10 +35,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The ports that Telegram posts to.
 const PORTS: [u16; 4] = [443, 80, 88, 8443];
 
+/// What a stop means before Telegram was told anything, and while it was.
+const UNTOLD: &str = "Telegram was told nothing";
+const UNSURE: &str = "whether Telegram has done it is not known, tgw webhook info tells";
+
 pub async fn webhook(values: Values, webhook: &ArgMatches) -> Result<Stopped, Failure> {
     let Some((name, flags)) = webhook.subcommand() else { return Ok(Stopped::Clean) };
     let bot = Bot::read(&values)?.map_err(failed)?;
-    let call = Call { bot, values: &values, flags, output: Output::of(flags) };
+    let call = Call { bot, values: &values, flags, output: Output::of(flags), stop: on_signals()? };
     match name {
         "set" => call.set().await,
         "info" => call.tell("").await,
@@ -49,6 +56,24 @@ struct Call<'a> {
     values: &'a Values,
     flags: &'a ArgMatches,
     output: Output,
+    stop: CancellationToken,
+}
+
+/// Cancelled on SIGTERM and on Ctrl-C.
+fn on_signals() -> Result<CancellationToken, Failure> {
+    let failed = |error: std::io::Error| Failure::Failed(format!("signals can't be heard: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.cancel();
+    });
+    Ok(stop)
 }
 
 impl Call<'_> {
@@ -57,7 +82,7 @@ impl Call<'_> {
         let url = self.flags.get_one::<String>("url").map(String::as_str).unwrap_or_default();
         warnings(url)?.iter().for_each(|warning| note(&format!("warning: {warning}")));
         let named = [Named { name: "the configured secret", secret: secrets.current() }];
-        let verdict = ingresses::ask(self.values, &named).await;
+        let verdict = self.unless_stopped(ingresses::ask(self.values, &named), UNTOLD).await?;
         verdict.lacking.iter().chain(&verdict.unknown).for_each(|words| note(&format!("warning: {words}")));
         let upload = self.upload()?;
         let before = text(&self.info().await?, "url").to_owned();
@@ -101,7 +126,8 @@ impl Call<'_> {
             return Ok(Stopped::TimeRanOut);
         }
         let params = json!({ "drop_pending_updates": drops });
-        self.bot.call("deleteWebhook", &params).await.map_err(failed)?;
+        let deleting = self.bot.call("deleteWebhook", &params);
+        self.unless_stopped(deleting, UNSURE).await?.map_err(failed)?;
         self.tell("deleted").await
     }
 
@@ -132,7 +158,8 @@ impl Call<'_> {
             Named { name: "the new secret", secret: secrets.current() },
             Named { name: "the old secret", secret: previous },
         ];
-        if !self.all_take(ingresses::ask(self.values, &named).await).await? {
+        let verdict = self.unless_stopped(ingresses::ask(self.values, &named), UNTOLD).await?;
+        if !self.all_take(verdict).await? {
             return Ok(Stopped::TimeRanOut);
         }
         let mut params = json!({ "url": info["url"], "secret_token": secrets.current().expose_secret() });
@@ -141,7 +168,7 @@ impl Call<'_> {
                 params[kept] = info[kept].clone();
             }
         }
-        if let Some(address) = fixed(&info).await {
+        if let Some(address) = self.unless_stopped(fixed(&info), UNTOLD).await? {
             note(&format!("Telegram goes on posting to {address}, which the DNS does not name here"));
             params["ip_address"] = json!(address.to_string());
         }
@@ -181,16 +208,29 @@ impl Call<'_> {
     }
 
     async fn set_webhook(&self, params: &Value, upload: Option<Upload>) -> Result<(), Failure> {
-        self.bot.call_with("setWebhook", params, upload.as_ref()).await.map(drop).map_err(failed)
+        let setting = self.bot.call_with("setWebhook", params, upload.as_ref());
+        self.unless_stopped(setting, UNSURE).await?.map(drop).map_err(failed)
     }
 
     async fn info(&self) -> Result<Value, Failure> {
-        self.bot.call("getWebhookInfo", &json!({})).await.map_err(failed)
+        let nothing = json!({});
+        self.unless_stopped(self.bot.call("getWebhookInfo", &nothing), UNTOLD).await?.map_err(failed)
+    }
+
+    /// `work`, or where it is stopped first a failure that says what that means.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>, words: &str) -> Result<T, Failure> {
+        let stopped = || Failure::Failed(format!("stopped: {words}"));
+        self.stop.run_until_cancelled(work).await.ok_or_else(stopped)
     }
 
     /// How it is, behind `done`.
     async fn tell(&self, done: &str) -> Result<Stopped, Failure> {
-        let info = self.info().await?;
+        let asking = self.info().await;
+        if !done.is_empty() && self.stop.is_cancelled() {
+            note(&format!("{done}; stopped before Telegram told how it is now"));
+            return Ok(Stopped::Partly);
+        }
+        let info = asking?;
         if !done.is_empty() {
             note(done);
         }
@@ -202,7 +242,7 @@ impl Call<'_> {
     }
 
     async fn sure(&self, question: &str) -> Result<bool, Failure> {
-        Ok(question.is_empty() || self.flags.get_flag("yes") || agrees(question).await?)
+        Ok(question.is_empty() || self.flags.get_flag("yes") || agrees(question, &self.stop).await?)
     }
 }
 
