@@ -1,7 +1,6 @@
 //! `tgw`: the whole gateway in one process, and a demo of it.
 
 mod check;
-#[expect(clippy::useless_conversion, reason = "what it reads has told one problem only until now")]
 mod dead;
 mod demo;
 mod deployment;
@@ -12,7 +11,6 @@ mod route;
 mod run;
 mod spool;
 mod status;
-#[expect(clippy::useless_conversion, reason = "what it reads has told one problem only until now")]
 mod webhook;
 
 use std::process::ExitCode;

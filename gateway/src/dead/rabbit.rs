@@ -8,7 +8,7 @@ use shared::program::Failure;
 use shared::queue::rabbitmq::{self, DeadLetters, Desk};
 use shared::queue::{Letter, Publisher, Publishing};
 use shared::readiness::Readiness;
-use shared::settings::{Problems, Values};
+use shared::settings::Values;
 
 use super::beside::Beside;
 use super::board::{Board, Purpose};
@@ -66,7 +66,7 @@ impl Rabbit {
     /// Takes the lock. With `wait` until it is free, however long that is; without, a tool that only looks is waited for,
     /// and one that shows what it has is looked at.
     pub async fn open(values: &Values, wait: bool, purpose: Purpose) -> Result<Opened, Failure> {
-        let settings = rabbitmq::Settings::read(values).map_err(Problems::from)?;
+        let settings = rabbitmq::Settings::read(values)?;
         Ok(match taking::take(&settings, wait, purpose).await? {
             Taken::Ours(dead, desk) => {
                 Opened::Here(Box::new(Self::holding(*dead, *desk, settings, purpose)?))

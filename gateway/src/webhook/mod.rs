@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use shared::clock;
 use shared::program::{Failure, Stopped};
-use shared::settings::{Problems, Values};
+use shared::settings::Values;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use worker::{Bot, PlainError, Upload};
@@ -78,7 +78,7 @@ fn on_signals() -> Result<CancellationToken, Failure> {
 
 impl Call<'_> {
     async fn set(&self) -> Result<Stopped, Failure> {
-        let secrets = ingress::Secrets::read(self.values).map_err(Problems::from)?;
+        let secrets = ingress::Secrets::read(self.values)?;
         let url = self.flags.get_one::<String>("url").map(String::as_str).unwrap_or_default();
         warnings(url)?.iter().for_each(|warning| note(&format!("warning: {warning}")));
         let named = [Named { name: "the configured secret", secret: secrets.current() }];
@@ -134,7 +134,7 @@ impl Call<'_> {
     /// A request that is under way while the secret changes carries the old one (facts T9), so an ingress that takes only
     /// the new one would drop updates.
     async fn rotate(&self) -> Result<Stopped, Failure> {
-        let secrets = ingress::Secrets::read(self.values).map_err(Problems::from)?;
+        let secrets = ingress::Secrets::read(self.values)?;
         if !secrets.are_two() {
             return Err(Failure::Refused(
                 "TELEGRAM_WEBHOOK_SECRET_PREVIOUS is to be the old secret and TELEGRAM_WEBHOOK_SECRET the new one: \
