@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             program::command(nested(flags), |values, stop| dead::dead(values, flags, stop))
         }
         Some(("webhook", flags)) => {
-            program::command(nested(flags), |values, _| webhook::webhook(values, flags))
+            program::command(nested(flags), |values, stop| webhook::webhook(values, flags, stop))
         }
         Some(("doctor", flags)) => {
             program::command(flags, |values, stop| doctor::doctor(values, flags, stop))

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use shared::clock;
 use shared::program::{Failure, Stopped};
 use shared::settings::Values;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use worker::{Bot, PlainError, Upload};
 
@@ -39,10 +38,14 @@ const PORTS: [u16; 4] = [443, 80, 88, 8443];
 const UNTOLD: &str = "Telegram was told nothing";
 const UNSURE: &str = "whether Telegram has done it is not known, tgw webhook info tells";
 
-pub async fn webhook(values: Values, webhook: &ArgMatches) -> Result<Stopped, Failure> {
+pub async fn webhook(
+    values: Values,
+    webhook: &ArgMatches,
+    stop: CancellationToken,
+) -> Result<Stopped, Failure> {
     let Some((name, flags)) = webhook.subcommand() else { return Ok(Stopped::Clean) };
     let bot = Bot::read(&values)?.map_err(failed)?;
-    let call = Call { bot, values: &values, flags, output: Output::of(flags), stop: on_signals()? };
+    let call = Call { bot, values: &values, flags, output: Output::of(flags), stop };
     match name {
         "set" => call.set().await,
         "info" => call.tell("").await,
@@ -57,23 +60,6 @@ struct Call<'a> {
     flags: &'a ArgMatches,
     output: Output,
     stop: CancellationToken,
-}
-
-/// Cancelled on SIGTERM and on Ctrl-C.
-fn on_signals() -> Result<CancellationToken, Failure> {
-    let failed = |error: std::io::Error| Failure::Failed(format!("signals can't be heard: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        told.cancel();
-    });
-    Ok(stop)
 }
 
 impl Call<'_> {
