@@ -214,7 +214,7 @@ mod tests {
             &["--telegram-webhok-secret", "hunter2"],
             &["--telegram-webhook-secret=", "hunter2"],
             &["--otel-exporter-otlp-headers", "authorization=Bearer", "hunter2"],
-            &["--log-level", "info", "-hunter2"],
+            &["--log-level", "info", "-xunter2"],
             &["hunter2"],
         ];
         for arguments in wrong {
