@@ -69,7 +69,6 @@ async fn check_tells_what_is_wrong_with_the_log_and_the_env_file_too() {
         ("ROUTES_FILE", routes.path().to_str().unwrap()),
         ("MATCHING_SERVICE_URL", "nowhere"),
         ("MATCHING_SERVICE_TIMEOUT", "never"),
-        ("REDIS_PORT", "99999999"),
         ("OTEL_TRACES_SAMPLER", "sometimes"),
         ("OTEL_TRACES_SAMPLER_ARG", "2"),
     ];

@@ -83,10 +83,6 @@ impl Settings {
             // The worker has it from the token, but a bad value is told all the same.
             problems.take(whole(values, "BOT_ID", 1..=i64::MAX as u64));
         }
-        if values.is_given("REDIS_URL") {
-            // It wins over the port, but a bad value is told all the same.
-            problems.take(whole(values, "REDIS_PORT", 1..=65535));
-        }
         let bulk_rate = problems.take(read_bulk_rate(values));
         let read = (listen, telegram, limits, routes, concurrency, grace, bulk_rate);
         let (
