@@ -117,13 +117,28 @@ async fn dead_letters_are_read_though_their_queue_does_not_answer_for_a_moment()
     let mut world = World::new().await;
     world.bury(COUNT).await;
     let mut letters = DeadLetters::hold(&world.settings).await.unwrap();
-    world.deafen_for("dead", 2000);
+    world.deafen(&["dead"]);
     let mut read = 0;
-    letters.read(|_, _, _| read += 1).await.unwrap();
+    let resuming = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.resume(&["dead"]);
+    };
+    let (outcome, ()) = tokio::join!(letters.read(|_, _, _| read += 1), resuming);
+    outcome.unwrap();
     assert_eq!(read, COUNT);
-    world.deafen_for("dead", 2000);
-    assert_eq!(letters.put_back().await.unwrap(), 0);
     letters.close().await.unwrap();
+}
+
+/// As while a leader is elected: the broker finds nobody to ask, and says at once that there is nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_of_a_queue_without_a_leader_are_not_said_to_be_none() {
+    let mut world = World::new().await;
+    world.bury(COUNT).await;
+    let mut letters = DeadLetters::hold(&world.settings).await.unwrap();
+    world.eval(&format!("unregister({}), ok.", leader("dead")));
+    let mut read = 0;
+    let outcome = letters.read(|_, _, _| read += 1).await;
+    assert!(outcome.is_err() || read == COUNT, "{read} letters");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::SelectAll;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer};
 
@@ -144,13 +144,23 @@ impl DeadLetters {
         let alone = async {
             loop {
                 let stat = within(ask(&self.asking, &self.settings)).await?;
-                if stat.consumers == 0 {
+                if stat.consumers == 0 && (stat.ready > 0 || within(self.is_empty()).await?) {
                     return Ok(u64::from(stat.ready));
                 }
                 tokio::time::sleep(LOOK).await;
             }
         };
         tokio::time::timeout(RETURN, alone).await.unwrap_or(Err(DeadError::Shared))
+    }
+
+    /// Whether there is none, by the queue itself: where it has no leader at all, the broker says at once that nothing is
+    /// in it. What is got for that goes back with its channel.
+    async fn is_empty(&self) -> Result<bool, DeadError> {
+        let channel = self.connection.create_channel().await?;
+        let queue = self.settings.dead_queue();
+        let got = channel.basic_get(queue.into(), BasicGetOptions::default()).await?;
+        channel.close(200, "looked".into()).await?;
+        Ok(got.is_none())
     }
 
     /// One more channel's worth. It goes on until the letters are put back, so that the next tool can tell from a count of

@@ -64,20 +64,36 @@ async fn ask_partitions(connection: Arc<Connection>, settings: Arc<Settings>, he
     let mut open = None;
     loop {
         sleep(EVERY).await;
-        open = timeout(PATIENCE, round(&connection, open.take(), &settings, &held)).await.ok().flatten();
-        if open.is_none() {
+        let asked = timeout(PATIENCE, round(&connection, open.take(), &settings, &held)).await.ok().flatten();
+        let Some((channel, doubtful)) = asked else {
             held.forget_ready();
-        }
+            continue;
+        };
+        // A silent one costs a quarter of a second, and many can be silent at once: the others' numbers stand.
+        let again = ask_again(&channel, doubtful, &settings, &held);
+        open = timeout(PATIENCE, again).await.ok().flatten().map(|()| channel);
     }
 }
 
-/// Nothing where the broker did not answer: a refusal closes the channel.
+/// Asks each of those that may have been silent, of which nothing is known until they answer.
+async fn ask_again(channel: &Channel, doubtful: Vec<u16>, settings: &Settings, held: &Held) -> Option<()> {
+    doubtful.iter().for_each(|partition| held.set_ready(*partition, None));
+    for partition in doubtful {
+        let stat = stat::ask(channel, &settings.partition_queue(partition)).await.ok()?;
+        held.set_ready(partition, stat.map(|stat| stat.ready));
+    }
+    Some(())
+}
+
+/// The channel, and the partitions of which the broker said that they have nothing and nobody: whether that was in a
+/// silent one's place can't be told from how long it took, between the others' answers. Nothing where the broker did not
+/// answer: a refusal closes the channel.
 async fn round(
     connection: &Connection,
     open: Option<Channel>,
     settings: &Settings,
     held: &Held,
-) -> Option<Channel> {
+) -> Option<(Channel, Vec<u16>)> {
     let channel = match open {
         Some(channel) => channel,
         None => connection.create_channel().await.ok()?,
@@ -88,16 +104,12 @@ async fn round(
         let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
         async move { Ok::<_, lapin::Error>((partition, declared.await?)) }
     });
+    let mut doubtful = Vec::new();
     for (partition, declared) in try_join_all(answers).await.ok()? {
-        let ready = match (declared.message_count(), declared.consumer_count()) {
-            // Perhaps it was silent: how long its answer took can't be told between the others'.
-            (0, 0) => {
-                let stat = stat::ask(&channel, &settings.partition_queue(partition)).await.ok()?;
-                stat.map(|stat| stat.ready)
-            }
-            (ready, _) => Some(ready),
-        };
-        held.set_ready(partition, ready);
+        match (declared.message_count(), declared.consumer_count()) {
+            (0, 0) => doubtful.push(partition),
+            (ready, _) => held.set_ready(partition, Some(ready)),
+        }
     }
-    Some(channel)
+    Some((channel, doubtful))
 }
