@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Update, World, WorldBuilder, over_both_worlds};
+use harness::{Answer, Update, World, WorldBuilder, over_both_worlds, pause};
 use serde_json::json;
 
 over_both_worlds!(
@@ -15,6 +15,7 @@ over_both_worlds!(
     an_answer_that_a_crash_may_have_kept_back_is_given_and_no_service_is_asked_again,
     a_wrong_token_costs_no_callback_its_answer_and_doubles_no_message,
     an_answer_that_telegram_refuses_is_told,
+    an_answer_that_failed_is_owed_by_who_takes_the_update_over,
 );
 
 const APOLOGY: &str = "Something went wrong on our side. Please try again in a minute.";
@@ -147,5 +148,24 @@ async fn an_answer_that_telegram_refuses_is_told(world: WorldBuilder) {
     let told = |line: &serde_json::Value| line["message"] == "Telegram refuses an answer for good";
     world.worker().wait_log("the refusal", told).await;
     world.wait_metric("tgw_updates_total", &[("outcome", "refused")], 1.0).await;
+    world.assert_no_dead_letters().await;
+}
+
+async fn an_answer_that_failed_is_owed_by_who_takes_the_update_over(world: WorldBuilder) {
+    let mut world = world.await;
+    let user = world.user();
+    world.matching.answer(Answer::Json(
+        json!({"messages": [{"type": "text", "content": "done"}], "answer": {"text": "noted"}}),
+    ));
+    world.telegram.fail("answerCallbackQuery", 2, 502, "Bad Gateway", serde_json::Value::Null);
+    world.telegram.script("sendMessage", 1, Answer::Hang);
+    world.accept(&Update::callback(user, "SKIP:7")).await;
+    world.telegram.wait_calls("answerCallbackQuery", 2).await;
+    // Time to note that it failed.
+    pause(Duration::from_millis(500)).await;
+    world.worker_mut().kill9();
+    world.worker_mut().start_again();
+    assert_eq!(world.telegram.wait_calls("answerCallbackQuery", 3).await[2].text(), "noted");
+    world.wait_metric("tgw_updates_total", &[("outcome", "answered")], 1.0).await;
     world.assert_no_dead_letters().await;
 }

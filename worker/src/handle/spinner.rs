@@ -94,7 +94,8 @@ impl Sign {
         let span = Span::begin_own("answer", Kind::Client, self.traceparent.as_deref(), own);
         let sent = self.telegram.send(&with.unwrap_or_else(empty), &going).await;
         spans::sent(span, &sent);
-        let given = !matches!(sent, Sent::WrongToken | Sent::Aborted);
+        // One that failed may be given yet: by a replay, or with what the service says later.
+        let given = matches!(sent, Sent::Yes | Sent::Refused(_) | Sent::ChatClosed(_));
         if self.store.answer_end(&self.key, &self.worker, given).await.is_err() {
             tracing::debug!(
                 "that a callback was answered is not recorded; a crash would have it answered again"
