@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use lapin::options::{BasicPublishOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
 use tokio::time::timeout;
 
 use crate::rabbit::Rabbit;
@@ -38,6 +40,14 @@ impl Rabbit {
         let exclusive = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
         channel.queue_declare(queue.into(), exclusive, FieldTable::default()).await.expect("nobody has it");
         connection
+    }
+
+    /// Takes what is in a queue, as somebody who knows no lock, until what is returned is dropped.
+    pub async fn consume(&self, queue: &str) -> (Connection, Consumer) {
+        let (connection, channel) = channel(self.url()).await;
+        let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consumer = channel.basic_consume(queue.into(), "".into(), options, none).await;
+        (connection, consumer.expect("it is there"))
     }
 
     /// Says something on an exchange, as a process does that wants an answer.

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use harness::{
-    Answer, LONG, ProcessBuilder, Rabbit, Update, World, WorldBuilder, goodbye, over_both_worlds, wait_until,
+    Answer, LONG, ProcessBuilder, Rabbit, Update, World, WorldBuilder, goodbye, over_both_worlds, pause,
+    wait_until,
 };
 use serde_json::{Value, json};
 
@@ -136,6 +138,21 @@ async fn a_tool_that_answers_nothing_keeps_the_letters_to_itself() {
     goodbye(&lock).await.unwrap();
     assert_eq!(waiting.wait_exit().await, 0, "{}", waiting.stderr());
     assert_eq!(serde_json::from_str::<Vec<Value>>(&waiting.stdout()).unwrap().len(), 2);
+}
+
+/// It waits for half a minute until they are given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_at_letters_that_somebody_keeps_ends_with_ctrl_c() {
+    let (world, _) = with_letters(World::distributed(), 2).await;
+    let _stranger = Rabbit::shared().await.consume(&format!("{}.dead", world.prefix)).await;
+    for arguments in [&["dead", "list"][..], &["dead", "discard", "--all", "--yes"]] {
+        let mut look = world.command(arguments).start();
+        // Time to begin; whoever has not is told to end before.
+        pause(Duration::from_secs(1)).await;
+        look.interrupt();
+        assert_eq!(look.wait_exit().await, 1, "{}", look.stderr());
+        assert!(look.stderr().contains("stopped before"), "{}", look.stderr());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

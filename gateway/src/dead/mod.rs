@@ -82,6 +82,17 @@ impl Call<'_> {
         }
     }
 
+    async fn read(
+        &self,
+        source: &mut Source,
+        keep: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<Vec<Arc<Entry>>>, Failure> {
+        match self.stop.run_until_cancelled(source.read(keep)).await {
+            Some(read) => read,
+            None => Err(Failure::Failed("stopped before all dead letters were read".to_owned())),
+        }
+    }
+
     /// `work` with all letters in hand, which go back however it ends.
     async fn with_letters<T>(
         &self,
@@ -89,7 +100,7 @@ impl Call<'_> {
         work: impl AsyncFnOnce(&mut Source, Vec<Arc<Entry>>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let mut source = self.open(Purpose::Change).await?;
-        let worked = match source.read(keep).await {
+        let worked = match self.read(&mut source, keep).await {
             Ok(entries) => work(&mut source, entries.unwrap_or_default()).await,
             Err(failure) => Err(failure),
         };
@@ -103,7 +114,7 @@ impl Call<'_> {
     async fn looked_at(&self, keep: impl Fn(&Entry) -> bool) -> Result<(Source, Vec<Arc<Entry>>), Failure> {
         for _ in 0..LOOKS {
             let mut source = self.open(Purpose::Look).await?;
-            let read = source.read(&keep).await;
+            let read = self.read(&mut source, &keep).await;
             if let Source::RabbitMq(_) = source {
                 let returned = source.give_back().await;
                 return read.and_then(|entries| returned.map(|()| (source, entries.unwrap_or_default())));

@@ -212,6 +212,9 @@ impl DeadLetters {
     /// than there is. The lock stays. Tells how many more there are then: new ones, or some whose ack the broker had heard
     /// and not carried out when the channel was closed (a busy quorum queue lets a channel's acks wait).
     pub async fn put_back(&mut self) -> Result<u64, DeadError> {
+        if self.channels.is_empty() {
+            return Ok(0);
+        }
         while !self.acks.is_empty() {
             self.oldest_ack().await?;
         }
