@@ -1,6 +1,7 @@
 //! One supervised connection: connect, declare the topology, hand it over, wait for its end, again.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +130,11 @@ async fn watch_over(connection: &Connection, teller: &Teller) -> String {
     }
 }
 
+/// lapin (4.12.3, `Connection::connector`) connects on a thread of its own and notes only then who waits for it. Where
+/// that is refused between the two nobody hears of it, ever: once in 800 starts of `tgw doctor`, eight at a time. So one
+/// that takes so long gets another one beside it.
+const SECOND_TRY: Duration = Duration::from_secs(1);
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
     #[error(transparent)]
@@ -148,8 +154,23 @@ async fn connect(settings: &Settings, role: &'static str) -> Result<Connection, 
 
 /// A connection that nobody supervises.
 pub(super) async fn open(settings: &Settings, role: &'static str) -> Result<Connection, ConnectError> {
-    let properties = ConnectionProperties::default().with_connection_name(format!("tgw {role}").into());
-    let connecting = Connection::connect_uri(settings.uri.clone(), properties);
-    let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+    let name = format!("tgw {role}");
+    let connection = tokio::time::timeout(CONNECT_TIMEOUT, open_as(settings, &name)).await;
     Ok(connection.map_err(|_| ConnectError::Timeout)??)
+}
+
+/// Likewise, by its whole name, for who has a bound of his own.
+pub(super) async fn open_as(settings: &Settings, name: &str) -> Result<Connection, lapin::Error> {
+    let connect = || {
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        Connection::connect_uri(settings.uri.clone(), properties)
+    };
+    let mut first = pin!(connect());
+    if let Ok(connected) = tokio::time::timeout(SECOND_TRY, &mut first).await {
+        return connected;
+    }
+    tokio::select! {
+        connected = first => connected,
+        connected = connect() => connected,
+    }
 }

@@ -13,8 +13,9 @@ use futures_util::stream::SelectAll;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties, Consumer};
+use lapin::{Channel, Connection, Consumer};
 
+use super::connection::open_as;
 use super::lease::Lease;
 use super::stat::{self, Stat};
 use super::topology::{self, TopologyError, closing_code};
@@ -92,8 +93,7 @@ impl DeadLetters {
     /// Takes the lock. Declares nothing that is not there.
     pub async fn hold(settings: &Settings) -> Result<Self, DeadError> {
         within(async {
-            let properties = ConnectionProperties::default().with_connection_name("tgw dead".into());
-            let connection = Connection::connect_uri(settings.uri.clone(), properties).await?;
+            let connection = open_as(settings, "tgw dead").await?;
             let asking = connection.create_channel().await?;
             ask(&asking, settings).await?;
             let lock = Lease::take(&connection, settings.dead_lock()).await.map_err(|error| match error {

@@ -15,11 +15,12 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::Settings;
+use super::connection::open_as;
 use super::dead::DeadError;
 use super::topology::closing_code;
 
@@ -171,8 +172,7 @@ impl Visitor {
 }
 
 async fn connect(settings: &Settings, name: &str) -> Result<Connection, DeadError> {
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    Ok(Connection::connect_uri(settings.uri.clone(), properties).await?)
+    Ok(open_as(settings, name).await?)
 }
 
 /// Bounded, and gone with its connection (facts R14: exclusive, or 4.3 refuses a queue that is not durable). With a qos,

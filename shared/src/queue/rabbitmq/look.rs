@@ -9,12 +9,13 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties, ExchangeKind};
+use lapin::{Connection, ExchangeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::census::Census;
+use super::connection::open_as;
 use super::topology::{TopologyError, closing_code, declare_marker, declare_quorum};
 use super::{Settings, stat};
 use crate::snapshot::Snapshot;
@@ -91,9 +92,7 @@ pub struct Look {
 impl Look {
     /// The error is why the broker can't be asked.
     pub async fn connect(settings: &Settings, name: &str) -> Result<Self, String> {
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = Connection::connect_uri(settings.uri.clone(), properties);
-        let connected = timeout(PATIENCE, connecting).await.map_err(|_| late())?;
+        let connected = timeout(PATIENCE, open_as(settings, name)).await.map_err(|_| late())?;
         let connection = connected.map_err(|error| error.to_string())?;
         Ok(Self { connection, settings: settings.clone() })
     }
