@@ -23,7 +23,7 @@ pub(crate) use salvage::Salvage;
 
 use file::File;
 use job::Task;
-use open::Locks;
+use open::Lock;
 use writer::{Message, Writer};
 
 /// A kind of file, named by the room that it belongs to.
@@ -76,22 +76,22 @@ impl Database {
         let opened = open::open(folder, kind)?;
         let path = folder.join(kind.name);
         let reopen = Box::new(move || open::again(&path, kind));
-        let mut database = Self::start(opened.database, opened.locks, reopen)
+        let mut database = Self::start(opened.database, opened.lock, reopen)
             .map_err(|error| OpenError::Disk { path: folder.join(kind.name), error: error.to_string() })?;
         database.set_aside = opened.set_aside.map(Arc::from);
         Ok(database)
     }
 
-    /// Starts the writer; `locks` are held until the file is closed.
+    /// Starts the writer; `lock` is held until the file is closed.
     pub(crate) fn start(
         database: redb::Database,
-        locks: Option<Locks>,
+        lock: Option<Arc<Lock>>,
         reopen: Reopen,
     ) -> std::io::Result<Self> {
         let file = Arc::new(File::new(database));
         let (jobs, waiting) = mpsc::channel(WAITING);
         let writer = Writer::new(Arc::clone(&file), reopen, waiting);
-        let run = move || writer.run(locks);
+        let run = move || writer.run(lock);
         std::thread::Builder::new().name("tgw-database".to_owned()).spawn(run)?;
         Ok(Self { file, jobs, set_aside: None, reads: Arc::new(Semaphore::new(READS)) })
     }

@@ -33,7 +33,7 @@ pub enum OpenError {
 pub(super) struct Opened {
     pub(super) database: redb::Database,
     /// Held for as long as the database is open.
-    pub(super) locks: Option<Locks>,
+    pub(super) lock: Option<Arc<Lock>>,
     pub(super) set_aside: Option<PathBuf>,
 }
 
@@ -47,9 +47,7 @@ pub(super) fn open(folder: &Path, kind: Kind) -> Result<Opened, OpenError> {
     let path = folder.join(name);
     let failed = |error: io::Error| OpenError::Disk { path: path.clone(), error: error.to_string() };
     fs::create_dir_all(folder).map_err(failed)?;
-    let whole = hold(folder)?;
-    let own = Lock::take(&folder.join(format!("{name}.lock")), &path)?;
-    let locks = Some(Locks { _own: own, _folder: whole });
+    let lock = Some(hold(folder)?);
     let new = folder.join(format!("{name}.new"));
     if !path.exists() && new.exists() {
         // An earlier start ended between its last two steps.
@@ -69,7 +67,7 @@ pub(super) fn open(folder: &Path, kind: Kind) -> Result<Opened, OpenError> {
     };
     // A file that is not yet in its folder's own record would be gone after a power cut (facts D3).
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    Ok(Opened { database, locks, set_aside })
+    Ok(Opened { database, lock, set_aside })
 }
 
 /// Makes a new file beside the damaged one, with what can be read of it; tells how many entries that is. Only when
@@ -93,14 +91,8 @@ pub(super) fn again(path: &Path, kind: Kind) -> Result<redb::Database, DatabaseE
     attempt(path, kind).map_err(|trouble| DatabaseError::Disk(told(trouble, path).to_string()))
 }
 
-/// What keeps others out.
-pub(crate) struct Locks {
-    _own: Lock,
-    _folder: Arc<Lock>,
-}
-
-/// The lock of a folder that processes share one by one, whatever files they have in it. A process that has it already
-/// shares it.
+/// The lock of a folder, which one process has at a time, whatever files are in it; shared by all that it opens there.
+/// Within the process redb's own lock keeps a file from being opened twice.
 fn hold(folder: &Path) -> Result<Arc<Lock>, OpenError> {
     static HELD: Mutex<Vec<(PathBuf, Weak<Lock>)>> = Mutex::new(Vec::new());
     let failed = |error: io::Error| OpenError::Disk { path: folder.to_path_buf(), error: error.to_string() };
@@ -116,11 +108,12 @@ fn hold(folder: &Path) -> Result<Arc<Lock>, OpenError> {
     Ok(lock)
 }
 
-/// A lock beside redb's own: that one is let go while a damaged file is renamed, and two processes that
-/// start at once must not rename each other's new file.
-pub(super) struct Lock(pub(super) fs::File);
+/// Beside redb's own: that one is let go while a damaged file is renamed, and two processes that start at once must
+/// not rename each other's new file.
+pub(crate) struct Lock(pub(super) fs::File);
 
 impl Lock {
+    /// `path` is what is said to be in use.
     pub(super) fn take(at: &Path, path: &Path) -> Result<Self, OpenError> {
         let failed = |error: io::Error| OpenError::Disk { path: at.to_path_buf(), error: error.to_string() };
         let file =

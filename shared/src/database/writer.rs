@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::file::{File, disk};
 use super::job::Job;
-use super::open::Locks;
+use super::open::Lock;
 use super::{DatabaseError, Reopen};
 
 /// The most writes to a commit: 131,000 records a second at 2 ms each (facts D1).
@@ -41,8 +41,8 @@ impl Writer {
         Self { file, reopen, waiting, closers: Vec::new(), broken: false, opened: None }
     }
 
-    /// Writes until nobody can ask any more, then closes the file and lets go of `locks`.
-    pub(super) fn run(mut self, locks: Option<Locks>) {
+    /// Writes until nobody can ask any more, then closes the file and lets go of `lock`.
+    pub(super) fn run(mut self, lock: Option<Arc<Lock>>) {
         let mut batch = Vec::with_capacity(BATCH);
         while let Some(message) = self.waiting.blocking_recv() {
             self.gather(message, &mut batch);
@@ -54,7 +54,7 @@ impl Writer {
             self.write(std::mem::take(&mut batch));
         }
         self.file.close();
-        drop(locks);
+        drop(lock);
         for closer in self.closers {
             closer.send(()).ok();
         }
