@@ -27,9 +27,9 @@ pub enum Token {
 
 impl Token {
     /// In lower case.
-    pub fn username(&self) -> Option<String> {
+    pub fn username(&self) -> Option<&str> {
         match self {
-            Self::Good { username } => username.clone(),
+            Self::Good { username } => username.as_deref(),
             Self::Asking | Self::Unknown | Self::Wrong => None,
         }
     }

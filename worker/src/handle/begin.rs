@@ -84,8 +84,8 @@ impl Handler {
 
     /// Whether a sticky service takes it, if one is set.
     fn is_for_sticky(&self, attempt: &Attempt<'_>) -> bool {
-        let username = self.telegram.token().borrow().username();
-        attempt.routing.table.is_for_sticky(attempt.incoming, username.as_deref())
+        let token = self.telegram.token().borrow();
+        attempt.routing.table.is_for_sticky(attempt.incoming, token.username())
     }
 
     fn question<'q>(&'q self, attempt: &'q Attempt<'_>, routed: bool) -> Begin<'q> {

@@ -36,9 +36,15 @@ fn step_after(sent: Sent, attempt: &Attempt<'_>) -> Step {
 impl Handler {
     /// Makes the calls from number `sent` on. The callback's loading sign is stopped at the same time.
     /// `kept` is whether the store has the plan.
-    pub(super) async fn deliver(&self, attempt: &Attempt<'_>, plan: Plan, sent: u32, kept: bool) -> Outcome {
+    pub(super) async fn deliver(
+        &self,
+        attempt: &Attempt<'_>,
+        plan: Plan,
+        sent: u32,
+        mut kept: bool,
+    ) -> Outcome {
         let (sending, callback) = tokio::join!(
-            self.send_all(attempt, &plan, sent, kept),
+            self.send_all(attempt, &plan, sent, &mut kept),
             self.stop_spinner(attempt, plan.callback.clone()),
         );
         // What the service wanted to be shown is owed like a message; an empty answer is not.
@@ -63,7 +69,7 @@ impl Handler {
             }
             (Sending::Made { .. }, Step::Stay) => {
                 // Who goes on has the callback's answer to give, and nothing else.
-                self.is_fenced(attempt, &plan, all, &mut false).await;
+                self.is_fenced(attempt, &plan, all, &mut kept).await;
                 Outcome::Stay
             }
         }
@@ -82,7 +88,7 @@ impl Handler {
         cut_short(plan.fate, why, Some(rest))
     }
 
-    async fn send_all(&self, attempt: &Attempt<'_>, plan: &Plan, sent: u32, mut kept: bool) -> Sending {
+    async fn send_all(&self, attempt: &Attempt<'_>, plan: &Plan, sent: u32, kept: &mut bool) -> Sending {
         let mut refused = false;
         for at in sent as usize..plan.calls.len() {
             let span = attempt.span.child("send", Kind::Client);
@@ -96,7 +102,7 @@ impl Handler {
             }
             // The last one's record is the update's end, which follows at once.
             let last = at + 1 == plan.calls.len() && plan.fate == Fate::Done;
-            if !last && self.is_fenced(attempt, plan, at + 1, &mut kept).await {
+            if !last && self.is_fenced(attempt, plan, at + 1, kept).await {
                 return Sending::Stay;
             }
         }

@@ -136,18 +136,17 @@ impl Handler {
         if incoming.album_part().is_none() || key.bot != self.telegram.bot() {
             return false;
         }
-        let username = self.telegram.token().borrow().username();
-        routing.table.find(incoming, username.as_deref()).is_some_and(|found| found.takes_albums())
+        let token = self.telegram.token().borrow();
+        routing.table.find(incoming, token.username()).is_some_and(|found| found.takes_albums())
     }
 
     /// Handles an update, with the other parts of its album, up to but without its end's being recorded. Once the
     /// attempt is aborted nothing more is begun, and the update stays.
     pub async fn handle(&self, attempt: Attempt<'_>) -> Handled {
-        let username = self.telegram.token().borrow().username();
         let message = messages::is_message(attempt.envelope).then(|| Message::read(&attempt));
         let found = match &message {
             Some(_) => None,
-            None => attempt.routing.table.find(attempt.incoming, username.as_deref()),
+            None => self.find(&attempt, None),
         };
         let span = attempt.span.child("begin", Kind::Internal);
         let begun = attempt.abort.run_until_cancelled(pin!(self.begin(&attempt, found.as_ref()))).await;
@@ -167,6 +166,11 @@ impl Handler {
         Handled { outcome, with: attempt.album_ids() }
     }
 
+    fn find<'r>(&self, attempt: &Attempt<'r>, sticky: Option<&str>) -> Option<Found<'r>> {
+        let token = self.telegram.token().borrow();
+        attempt.routing.table.find_with_sticky(attempt.incoming, token.username(), sticky)
+    }
+
     async fn handle_begun(
         &self,
         attempt: &Attempt<'_>,
@@ -181,10 +185,8 @@ impl Handler {
         if let Some(death) = run.dying.as_ref().and_then(|why| Death::from_bytes(why)) {
             return Outcome::Dead(death);
         }
-        let Routing { table, services } = attempt.routing;
-        let username = self.telegram.token().borrow().username();
-        let found = match run.sticky.as_deref().filter(|sticky| services.knows(sticky)) {
-            Some(sticky) => table.find_with_sticky(attempt.incoming, username.as_deref(), Some(sticky)),
+        let found = match run.sticky.as_deref().filter(|sticky| attempt.routing.services.knows(sticky)) {
+            Some(sticky) => self.find(attempt, Some(sticky)),
             None => found,
         };
         if let Some(found) = &found {

@@ -21,6 +21,8 @@ mod route;
 mod service;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 
