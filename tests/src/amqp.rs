@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use lapin::options::{
-    BasicConsumeOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicConsumeOptions, BasicPublishOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, Consumer};
@@ -50,6 +52,29 @@ impl Rabbit {
         (connection, consumer.expect("it is there"))
     }
 
+    /// Whether somebody has this exclusive queue.
+    pub async fn is_held(&self, queue: &str) -> bool {
+        let (connection, channel) = channel(self.url()).await;
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
+        let looked = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
+        goodbye(&connection).await.expect("it ends");
+        looked.is_err_and(|error| error.to_string().contains("RESOURCE_LOCKED"))
+    }
+
+    /// What is said on a fanout exchange from now on.
+    pub async fn hear(&self, exchange: &str) -> Hearing {
+        let (connection, channel) = channel(self.url()).await;
+        let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        let declared = channel.queue_declare("".into(), exclusive, FieldTable::default()).await;
+        let queue = declared.expect("a name of its own").name().clone();
+        let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+        let bound = channel.queue_bind(queue.clone(), exchange.into(), "".into(), options, none).await;
+        bound.expect("the exchange is there");
+        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await;
+        Hearing { _connection: connection, consumer: consumer.expect("it is ours") }
+    }
+
     /// Says something on an exchange, as a process does that wants an answer.
     pub async fn ask(&self, exchange: &str, kind: &str, reply_to: &str) {
         let (connection, channel) = channel(self.url()).await;
@@ -58,6 +83,23 @@ impl Rabbit {
         let said = channel.basic_publish(exchange.into(), "".into(), options, b"{}", properties).await;
         said.expect("the exchange is there");
         goodbye(&connection).await.expect("it ends");
+    }
+}
+
+/// An ear at an exchange, as long as it is kept.
+pub struct Hearing {
+    _connection: Connection,
+    consumer: Consumer,
+}
+
+impl Hearing {
+    /// Until so many messages of this kind were said.
+    pub async fn wait_for(&mut self, kind: &str, count: usize) {
+        let mut heard = 0;
+        while heard < count {
+            let message = self.consumer.next().await.expect("the broker runs").expect("it goes on");
+            heard += usize::from(message.properties.kind().as_ref().is_some_and(|it| it.as_str() == kind));
+        }
     }
 }
 

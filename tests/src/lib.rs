@@ -48,7 +48,7 @@ mod wait;
 mod world;
 mod world_builder;
 
-pub use amqp::goodbye;
+pub use amqp::{Hearing, goodbye};
 pub use certificates::Certificates;
 pub use chaos::Stage;
 pub use client::http_client;

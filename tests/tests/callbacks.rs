@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Answer, Update, World, WorldBuilder, over_both_worlds, pause};
+use harness::{Answer, Update, World, WorldBuilder, over_both_worlds};
 use serde_json::json;
 
 over_both_worlds!(
@@ -161,8 +161,7 @@ async fn an_answer_that_failed_is_owed_by_who_takes_the_update_over(world: World
     world.telegram.script("sendMessage", 1, Answer::Hang);
     world.accept(&Update::callback(user, "SKIP:7")).await;
     world.telegram.wait_calls("answerCallbackQuery", 2).await;
-    // Time to note that it failed.
-    pause(Duration::from_millis(500)).await;
+    world.wait_metric("tgw_telegram_seconds_count", &[("outcome", "failed")], 2.0).await;
     world.worker_mut().kill9();
     world.worker_mut().start_again();
     assert_eq!(world.telegram.wait_calls("answerCallbackQuery", 3).await[2].text(), "noted");

@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use harness::{
-    Answer, LONG, ProcessBuilder, Rabbit, Update, World, WorldBuilder, goodbye, over_both_worlds, pause,
+    Answer, LONG, ProcessBuilder, Rabbit, Update, World, WorldBuilder, goodbye, over_both_worlds, wait_for,
     wait_until,
 };
 use serde_json::{Value, json};
@@ -144,14 +143,14 @@ async fn a_tool_that_answers_nothing_keeps_the_letters_to_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_at_letters_that_somebody_keeps_ends_with_ctrl_c() {
     let (world, _) = with_letters(World::distributed(), 2).await;
-    let _stranger = Rabbit::shared().await.consume(&format!("{}.dead", world.prefix)).await;
+    let (rabbit, lock) = (Rabbit::shared().await, format!("{}.dead.lock", world.prefix));
+    let _stranger = rabbit.consume(&format!("{}.dead", world.prefix)).await;
     for arguments in [&["dead", "list"][..], &["dead", "discard", "--all", "--yes"]] {
         let mut look = world.command(arguments).start();
-        // Time to begin; whoever has not is told to end before.
-        pause(Duration::from_secs(1)).await;
+        wait_for("it has the lock", LONG, || async { rabbit.is_held(&lock).await.then_some(()) }).await;
         look.interrupt();
         assert_eq!(look.wait_exit().await, 1, "{}", look.stderr());
-        assert!(look.stderr().contains("stopped before"), "{}", look.stderr());
+        assert!(look.stderr().contains("stopped before all dead letters were read"), "{}", look.stderr());
     }
 }
 

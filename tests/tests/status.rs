@@ -85,8 +85,9 @@ async fn what_waits_and_what_flows_is_told(world: WorldBuilder) {
 
 async fn come_and_go(world: &World) {
     loop {
-        world.accept(&Update::text(world.user(), "hello")).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let user = world.user();
+        world.accept(&Update::text(user, "hello")).await;
+        world.telegram.wait_texts(user, 1).await;
     }
 }
 
@@ -188,13 +189,15 @@ async fn an_only_worker_is_waited_for() {
     let begun = Instant::now();
     loop {
         wait_status(&world, "it works", all).await;
+        let mut questions = Rabbit::shared().await.hear(&format!("{}.workers", world.prefix)).await;
         world.worker_mut().freeze();
         let mut asked = world.command(&["status", "--json"]).start();
-        // Who did not wait would have looked twice by now, a second apart, and be done.
-        tokio::time::sleep(Duration::from_millis(2100)).await;
-        let waits = asked.is_running();
+        // Two looks, and who waits asks once more in each. It thaws in the last of these four rounds.
+        tokio::select! {
+            () = questions.wait_for("tgw.status", 4) => {}
+            code = asked.wait_exit() => panic!("it did not wait: {code}"),
+        }
         world.worker_mut().thaw();
-        assert!(waits, "{}", asked.stdout());
         let code = asked.wait_exit().await;
         let view: Value = serde_json::from_str(&asked.stdout()).unwrap();
         if all(code, &view) {
