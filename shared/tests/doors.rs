@@ -13,6 +13,8 @@ mod backend;
 mod confirms;
 #[path = "doors/embedded.rs"]
 mod embedded;
+#[path = "doors/ending.rs"]
+mod ending;
 #[path = "doors/handover.rs"]
 mod handover;
 #[path = "doors/lease.rs"]

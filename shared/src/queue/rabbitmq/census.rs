@@ -12,12 +12,13 @@ use lapin::options::{
     ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
+use lapin::{BasicProperties, Connection, ExchangeKind};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::Settings;
+use super::consuming::ConsumerChannel;
 use crate::proof::Accepted;
 use crate::readiness::Readiness;
 use crate::snapshot::Snapshot;
@@ -89,7 +90,7 @@ async fn say(
 /// An operator's end.
 pub struct Census {
     // Dropped, it would be closed.
-    _channel: Channel,
+    _channel: ConsumerChannel,
     answers: lapin::Consumer,
     exchanges: [String; 2],
     reply_to: String,
@@ -98,7 +99,7 @@ pub struct Census {
 
 impl Census {
     pub(super) async fn begin(connection: &Connection, settings: &Settings) -> Result<Self, lapin::Error> {
-        let channel = connection.create_channel().await?;
+        let channel = ConsumerChannel::new(connection.create_channel().await?);
         let reply_to = settings.status_exchange();
         let exchange: ShortString = reply_to.as_str().into();
         let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::acks::Acks;
 use super::catch_up::Spares;
 use super::connection::{Teller, supervise};
+use super::consuming::ConsumerChannel;
 use super::depth;
 use super::forwarder::{self, Holding};
 use super::lease::{Held, Lease, Place};
@@ -171,7 +172,7 @@ async fn hand_back(lease: Lease, place: Place) {
 
 /// A channel that consumes a partition.
 pub(super) struct Subscription {
-    pub channel: Channel,
+    pub channel: ConsumerChannel,
     pub consumer: lapin::Consumer,
     /// Updates that were in the queue when nobody consumed it any more and this did not yet.
     pub ready: u32,
@@ -256,7 +257,7 @@ impl Consumer {
         prefetch: u16,
         patience: Duration,
     ) -> Result<Subscription, ClaimError> {
-        let channel = in_time(partition, self.open(connection, partition)).await?;
+        let channel = ConsumerChannel::new(in_time(partition, self.open(connection, partition)).await?);
         let (ready, _) = self.outlast_others(&channel, partition, 0, patience).await?;
         // Per consumer: 4.3 refuses a global qos (facts R14), and without one lapin's inner queue is unbounded (facts L6).
         in_time(partition, channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;

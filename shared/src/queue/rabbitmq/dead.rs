@@ -16,6 +16,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 
 use super::connection::open_as;
+use super::consuming::ConsumerChannel;
 use super::lease::Lease;
 use super::stat::{self, Stat};
 use super::topology::{self, TopologyError, closing_code};
@@ -79,7 +80,7 @@ pub struct DeadLetters {
     connection: Connection,
     lock: Lease,
     settings: Settings,
-    channels: Vec<Channel>,
+    channels: Vec<ConsumerChannel>,
     deliveries: Deliveries,
     /// Begun, oldest first. lapin writes them in this order.
     acks: VecDeque<BoxFuture<'static, Result<(), lapin::Error>>>,
@@ -167,7 +168,7 @@ impl DeadLetters {
     /// consumers whether anybody has letters in hand; a channel takes no more than its prefetch.
     async fn consume(&mut self) -> Result<(), DeadError> {
         within(async {
-            let channel = self.connection.create_channel().await?;
+            let channel = ConsumerChannel::new(self.connection.create_channel().await?);
             channel.basic_qos(CHANNEL, BasicQosOptions::default()).await?;
             let number = self.channels.len();
             let tag = format!("tgw-dead-{number}").into();
@@ -185,8 +186,8 @@ impl DeadLetters {
     /// are written, which costs a round trip to lapin's thread each; an error may be of one before.
     pub async fn remove(&mut self, places: &[Place]) -> Result<(), DeadError> {
         for place in places {
-            let Some(channel) = self.channels.get(place.channel).cloned() else { continue };
-            let tag = place.tag;
+            let Some(channel) = self.channels.get(place.channel) else { continue };
+            let (channel, tag) = (Channel::clone(channel), place.tag);
             let mut ack = async move { channel.basic_ack(tag, BasicAckOptions::default()).await }.boxed();
             // The first poll puts it where lapin writes from (4.12.3, read in its source).
             match (&mut ack).now_or_never() {

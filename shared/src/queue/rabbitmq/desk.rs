@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::Settings;
 use super::connection::open_as;
+use super::consuming::ConsumerChannel;
 use super::dead::DeadError;
 use super::topology::closing_code;
 
@@ -42,7 +43,7 @@ const LIFE: Duration = ANSWER;
 /// The tool's end.
 pub struct Desk {
     connection: Connection,
-    channel: Channel,
+    channel: ConsumerChannel,
     questions: Consumer,
     visitors: String,
 }
@@ -59,7 +60,7 @@ impl Desk {
     pub async fn open(settings: &Settings) -> Result<Self, DeadError> {
         within(async {
             let connection = connect(settings, "tgw dead desk").await?;
-            let channel = connection.create_channel().await?;
+            let channel = ConsumerChannel::new(connection.create_channel().await?);
             let questions = own_queue(&channel, settings.dead_desk()).await?;
             let visitors = settings.dead_visitors();
             Ok(Self { connection, channel, questions, visitors })
@@ -104,7 +105,7 @@ impl Desk {
 /// The end of who wants to look.
 pub struct Visitor {
     _connection: Connection,
-    channel: Channel,
+    channel: ConsumerChannel,
     answers: Consumer,
     reply_to: ShortString,
     desk: ShortString,
@@ -127,7 +128,7 @@ impl Visitor {
     pub async fn begin(settings: &Settings) -> Result<Self, DeadError> {
         within(async {
             let connection = connect(settings, "tgw dead visitor").await?;
-            let channel = connection.create_channel().await?;
+            let channel = ConsumerChannel::new(connection.create_channel().await?);
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let name = format!("{}{}", settings.dead_visitors(), Uuid::new_v4());
             let answers = own_queue(&channel, name.clone()).await?;

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::census;
+use super::consuming::ConsumerChannel;
 use super::topology::closing_code;
 use crate::events;
 use crate::proof::Accepted;
@@ -213,7 +214,7 @@ impl Relay {
     }
 
     async fn relay(&mut self, connection: &Connection) -> Result<(), lapin::Error> {
-        let channel = connection.create_channel().await?;
+        let channel = ConsumerChannel::new(connection.create_channel().await?);
         let mut heard = self.subscribe(&channel).await?;
         self.say.mark_unchanged();
         let number = change(&self.generation, Hearing::Connected);

@@ -9,6 +9,7 @@ mod catch_up;
 mod census;
 mod connection;
 mod consumer;
+mod consuming;
 mod dead;
 mod depth;
 mod desk;
