@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use shared::admin;
 use shared::data_dir;
 use shared::database::Database;
 use shared::program::{Failure, Stopped};
@@ -68,6 +69,7 @@ pub struct Gateway {
 impl Gateway {
     pub async fn build(values: &Values, settings: Settings) -> Result<Self, Failure> {
         let Settings { ingress, worker, outside } = settings;
+        let listener = admin::bind(ingress.listen)?;
         let readiness = Readiness::default();
         let backends = Backends::open(values, outside, &ingress, &readiness).await?;
         let letters = backends.keeper(values);
@@ -84,7 +86,7 @@ impl Gateway {
         };
         let messages = worker::messages(&worker, &parts);
         let worker = worker::Application::build(worker, parts).await?;
-        let ingress = ingress::Application::build(ingress, publisher, spool, readiness, messages)?;
+        let ingress = ingress::Application::build(ingress, listener, publisher, spool, readiness, messages)?;
         Ok(Self { ingress, worker, database, letters, _window: window })
     }
 

@@ -1,4 +1,4 @@
-//! The ingress as a whole: binds its socket, serves until told to stop, and stops gently.
+//! The ingress as a whole: serves until told to stop, and stops gently.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -32,20 +32,20 @@ pub struct Application {
 }
 
 impl Application {
-    /// Binds the socket. The publisher may still be connecting: until it has, updates go to the spool. Without a
+    /// Serves on `listener`. The publisher may still be connecting: until it has, updates go to the spool. Without a
     /// spool (the embedded queue needs none) what the publisher can't take is refused. `more` are routes beside the
     /// webhook and the pages.
     pub fn build(
         settings: Settings,
+        listener: TcpListener,
         publisher: Publisher,
         spool: Option<Tended>,
         readiness: Readiness,
         more: admin::Routes,
     ) -> Result<Self, Failure> {
         events::begin();
-        let bind = |error| Failure::Failed(format!("can't listen on {}: {error}", settings.listen));
-        let listener = TcpListener::bind(settings.listen).map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+        let failed = |error| Failure::Failed(format!("can't listen on {}: {error}", settings.listen));
+        let address = listener.local_addr().map_err(failed)?;
         let in_flight = Arc::new(AtomicUsize::new(0));
         let acceptor = Acceptor {
             publisher,
@@ -69,7 +69,7 @@ impl Application {
                 .configure(|config: &mut web::ServiceConfig| more(config))
         });
         let server = server.workers(settings.http_workers).keep_alive(KEEP_ALIVE).disable_signals();
-        let server = server.listen(listener).map_err(bind)?.run();
+        let server = server.listen(listener).map_err(failed)?.run();
         Ok(Self { server, address, readiness, spool, in_flight, grace: settings.grace })
     }
 

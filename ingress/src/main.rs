@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ingress::{Application, Settings, publisher_with_spool};
+use shared::admin;
 use shared::program::{self, Failure, Stopped};
 use shared::queue::rabbitmq;
 use shared::readiness::Readiness;
@@ -42,6 +43,7 @@ async fn run(
     (settings, broker, traces): Read,
     stop: CancellationToken,
 ) -> Result<Stopped, Failure> {
+    let listener = admin::bind(settings.listen)?;
     let traces = Traces::start(traces)?;
     let readiness = Readiness::default();
     let (publisher, spool) = publisher_with_spool(&values, &settings, broker, &readiness, "broker").await?;
@@ -55,8 +57,9 @@ async fn run(
             accepted: settings.secrets.accepted(),
         },
     );
-    let ended =
-        Application::build(settings, publisher, Some(spool), readiness, Arc::new(|_| {}))?.run(stop).await;
+    let ended = Application::build(settings, listener, publisher, Some(spool), readiness, Arc::new(|_| {}))?
+        .run(stop)
+        .await;
     traces.end(&ended).await;
     ended
 }

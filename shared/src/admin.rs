@@ -1,6 +1,6 @@
 //! `/health`, `/ready` and `/metrics`: the same three for every program.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use prometheus::TextEncoder;
 
+use crate::program::Failure;
 use crate::readiness::Readiness;
 
 /// After SIGTERM requests are taken for up to this long, so that a load balancer can notice (contract 9).
@@ -16,6 +17,12 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Routes of a program's own beside the three pages, for each of its server's threads.
 pub type Routes = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
+
+/// Takes the address where a program listens. What connects waits until it is served. To be done before anything else is
+/// begun: lapin's thread panics where the runtime ends while it connects, and says so in the log.
+pub fn bind(listen: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(listen).map_err(|error| Failure::Failed(format!("can't listen on {listen}: {error}")))
+}
 
 /// How long requests are taken after the signal, within the grace.
 pub fn linger(grace: Duration) -> Duration {

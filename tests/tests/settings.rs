@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Write;
+use std::net::TcpListener;
 
 use harness::{Process, ProcessBuilder};
 use tempfile::NamedTempFile;
@@ -157,6 +158,23 @@ async fn a_second_process_in_the_same_data_dir_ends_with_2() {
         first.wait_ready().await;
         let line = refused(second.env("DATA_DIR", first.data_dir().display())).await;
         assert!(line.contains("DATA_DIR") && line.contains("in use by another process"), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_another_has_is_told_and_nothing_else() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap();
+    // What was begun before would be heard of too, now and then.
+    for _ in 0..10 {
+        for part in [ingress(), worker(), run()] {
+            let part = part.env("AMQP_URL", "amqp://localhost:1").env("REDIS_URL", "redis://localhost:1");
+            let mut process = part.env("LISTEN_ADDR", taken).start();
+            assert_eq!(process.wait_exit().await, 1);
+            let told = process.stderr();
+            assert!(told.starts_with(&format!("error: can't listen on {taken}: ")), "{told}");
+            assert_eq!((told.lines().count(), process.stdout().as_str()), (1, ""));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
-//! The worker as a whole: binds its socket, starts what it leans on, works until told to stop.
+//! The worker as a whole: starts what it leans on, works until told to stop.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,15 +191,17 @@ async fn first_answers(keeper: &Keeper) {
     }
 }
 
-/// A worker on its own: its three pages and the services' messages beside it.
+/// A worker on its own: its three pages and the services' messages beside it, on `listener`.
 pub async fn run_with_admin(
     settings: Settings,
+    listener: TcpListener,
     parts: Parts,
     stop: CancellationToken,
 ) -> Result<Stopped, Failure> {
-    let (listen, readiness, linger) =
-        (settings.listen, parts.readiness.clone(), admin::linger(settings.grace));
-    let (server, address) = bind_admin(listen, readiness, messages(&settings, &parts))?;
+    let failed = |error| Failure::Failed(format!("can't listen on {}: {error}", settings.listen));
+    let (readiness, linger) = (parts.readiness.clone(), admin::linger(settings.grace));
+    let address = listener.local_addr().map_err(failed)?;
+    let server = admin::server(listener, readiness, messages(&settings, &parts)).map_err(failed)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
     events::listening(address);
@@ -223,17 +225,6 @@ pub async fn run_with_admin(
         tracing::debug!(%error, "the HTTP server ended badly");
     }
     stopped
-}
-
-fn bind_admin(
-    listen: SocketAddr,
-    readiness: Readiness,
-    more: admin::Routes,
-) -> Result<(actix_web::dev::Server, SocketAddr), Failure> {
-    let bind = |error| Failure::Failed(format!("can't listen on {listen}: {error}"));
-    let listener = TcpListener::bind(listen).map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
-    Ok((admin::server(listener, readiness, more).map_err(bind)?, address))
 }
 
 /// Keeps the roster, where there is one, and whether this worker is able: connected, and its token not wrong.

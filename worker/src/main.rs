@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use shared::admin;
 use shared::program::{self, Failure, Stopped};
 use shared::queue::{Consumer, Publisher, rabbitmq};
 use shared::readiness::Readiness;
@@ -41,6 +42,7 @@ async fn run(
     (settings, broker, redis, traces): Read,
     stop: CancellationToken,
 ) -> Result<Stopped, Failure> {
+    let listener = admin::bind(settings.listen)?;
     let traces = Traces::start(traces)?;
     let readiness = Readiness::default();
     let store = redis::Store::open(redis, readiness.clone());
@@ -56,7 +58,7 @@ async fn run(
         partitions,
         readiness,
     };
-    let ended = worker::run_with_admin(settings, parts, stop).await;
+    let ended = worker::run_with_admin(settings, listener, parts, stop).await;
     traces.end(&ended).await;
     ended
 }
