@@ -85,6 +85,11 @@ pub fn broker_lost(role: &'static str, error: &dyn Display) {
     tracing::warn!(role, %error, "the connection to the broker is lost; connecting again");
 }
 
+/// The broker refused something once for each of its channels.
+pub fn channels_used_up() {
+    tracing::warn!("a connection to the broker has no channel left; another one is made");
+}
+
 pub fn broker_blocked(reason: &str) {
     tracing::warn!(reason, "the broker has an alarm and takes nothing");
 }

@@ -27,6 +27,8 @@ mod model;
 mod queue;
 #[path = "doors/rate.rs"]
 mod rate;
+#[path = "doors/refusals.rs"]
+mod refusals;
 #[path = "doors/restart.rs"]
 mod restart;
 #[path = "doors/silent.rs"]

@@ -45,11 +45,11 @@ impl Rabbit {
     }
 
     /// Takes what is in a queue, as somebody who knows no lock, until what is returned is dropped.
-    pub async fn consume(&self, queue: &str) -> (Connection, Consumer) {
+    pub async fn consume(&self, queue: &str) -> (Connection, Consumer, Channel) {
         let (connection, channel) = channel(self.url()).await;
         let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
         let consumer = channel.basic_consume(queue.into(), "".into(), options, none).await;
-        (connection, consumer.expect("it is there"))
+        (connection, consumer.expect("it is there"), channel)
     }
 
     /// Whether somebody has this exclusive queue.
@@ -72,7 +72,7 @@ impl Rabbit {
         bound.expect("the exchange is there");
         let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
         let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await;
-        Hearing { _connection: connection, consumer: consumer.expect("it is ours") }
+        Hearing { _connection: connection, consumer: consumer.expect("it is ours"), _channel: channel }
     }
 
     /// Says something on an exchange, as a process does that wants an answer.
@@ -90,6 +90,8 @@ impl Rabbit {
 pub struct Hearing {
     _connection: Connection,
     consumer: Consumer,
+    // Dropped before its consumer it can cost lapin a lock (shared/src/queue/rabbitmq/consuming.rs).
+    _channel: Channel,
 }
 
 impl Hearing {

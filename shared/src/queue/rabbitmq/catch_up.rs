@@ -1,7 +1,6 @@
 //! Having a partition's queue catch up before it is consumed, on a connection that may break.
 
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use lapin::options::BasicGetOptions;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::connection;
+use super::connection::{self, while_it_lives};
 use super::consumer::{Consumer, OLD_CONSUMER, in_time, to_the_end};
 use crate::events;
 use crate::queue::ClaimError;
@@ -20,10 +19,6 @@ use crate::queue::ClaimError;
 /// frees the node's leases. To a queue whose leader has not noticed yet, the last owner's consumer is as good as any: it
 /// is handed fresh updates, which come back when the leader notices, behind what another has taken by then.
 const LATE_NEWS: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether a connection has ended: a fetch whose answer it cut in two is never told of it (lapin
-/// 4.12).
-const LOOK: Duration = Duration::from_millis(250);
 
 /// A connection for what the broker may close it for; nothing where it could not be had.
 type Spare = OnceCell<Option<Connection>>;
@@ -95,7 +90,9 @@ impl Consumer {
         });
         let connection = given_up.run_until_cancelled(connecting).await.and_then(Option::as_ref);
         let connection = connection.ok_or(ClaimError::Away)?;
-        let caught_up = while_it_lives(connection, self.catch_up_on(connection, partition, given_up)).await;
+        let catching_up = self.catch_up_on(connection, partition, given_up);
+        // The broker forgets with the connection what was asked for on it.
+        let caught_up = while_it_lives(connection, catching_up).await.unwrap_or(Err(ClaimError::Away));
         self.spares.tried(partition, caught_up.is_err() && !given_up.is_cancelled());
         caught_up
     }
@@ -115,22 +112,5 @@ impl Consumer {
         in_time(partition, channel.close(200, "caught up".into())).await?;
         let (_, are_gone) = outlasted.ok_or(ClaimError::Away)??;
         Ok(if are_gone { OLD_CONSUMER } else { Duration::ZERO })
-    }
-}
-
-/// The broker forgets with the connection what was asked for on it.
-async fn while_it_lives<T>(
-    connection: &Connection,
-    asking: impl Future<Output = Result<T, ClaimError>>,
-) -> Result<T, ClaimError> {
-    let ended = async {
-        while lives(connection) {
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        answer = asking => answer,
-        () = ended => Err(ClaimError::Away),
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
-    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Connection, ExchangeKind};
@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::Settings;
+use super::connection::open_channel;
 use super::consuming::ConsumerChannel;
 use crate::proof::Accepted;
 use crate::readiness::Readiness;
@@ -80,7 +81,7 @@ async fn say(
     properties: BasicProperties,
     words: &[u8],
 ) -> Result<(), lapin::Error> {
-    let channel = connection.create_channel().await?;
+    let channel = open_channel(connection).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let options = BasicPublishOptions::default();
     channel.basic_publish(exchange.into(), "".into(), options, words, properties).await?.await?;
@@ -99,7 +100,7 @@ pub struct Census {
 
 impl Census {
     pub(super) async fn begin(connection: &Connection, settings: &Settings) -> Result<Self, lapin::Error> {
-        let channel = ConsumerChannel::new(connection.create_channel().await?);
+        let mut channel = ConsumerChannel::new(open_channel(connection).await?);
         let reply_to = settings.status_exchange();
         let exchange: ShortString = reply_to.as_str().into();
         let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
@@ -112,7 +113,7 @@ impl Census {
         channel.queue_bind(name.clone(), exchange, "".into(), QueueBindOptions::default(), none()).await?;
         // lapin's own queue has no bound (facts L6).
         channel.basic_qos(256, BasicQosOptions { global: false }).await?;
-        let answers = channel.basic_consume(name, "".into(), BasicConsumeOptions::default(), none()).await?;
+        let answers = channel.consume(name, "".into()).await?;
         let exchanges = [settings.workers_exchange(), settings.spools_exchange()];
         Ok(Self { _channel: channel, answers, exchanges, reply_to, words: Words::default() })
     }
@@ -138,7 +139,8 @@ impl Census {
         while !enough(&snapshots) {
             let Ok(next) = timeout_at(deadline, self.answers.next()).await else { break };
             let delivery = next.ok_or("the broker has gone")?.map_err(|error| error.to_string())?;
-            delivery.acker.ack(BasicAckOptions::default()).await.map_err(|error| error.to_string())?;
+            let acked = timeout(PATIENCE, delivery.acker.ack(BasicAckOptions::default())).await;
+            acked.map_err(|_| "the broker is silent")?.map_err(|error| error.to_string())?;
             if let Some(snapshot) = Snapshot::from_bytes(&delivery.data) {
                 snapshots.retain(|known| known.id != snapshot.id);
                 snapshots.push(snapshot);

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use lapin::{Connection, ConnectionProperties, Event};
+use lapin::{Channel, Connection, ConnectionProperties, ConnectionState, ErrorKind, Event};
 use tokio::sync::watch;
 
-use super::topology::{self, TopologyError};
+use super::topology::{self, TopologyError, closing_code};
 use super::{Link, Need, Settings};
 use crate::events;
 use crate::readiness::Readiness;
@@ -148,8 +148,49 @@ pub(super) enum ConnectError {
 async fn connect(settings: &Settings, role: &'static str) -> Result<Connection, ConnectError> {
     let connection = open(settings, role).await?;
     // The first declaration makes every queue and waits for each to elect a leader: no short time-out here.
-    topology::declare(&connection, settings).await?;
+    let declared = while_it_lives(&connection, topology::declare(&connection, settings)).await;
+    declared.ok_or_else(gone)??;
     Ok(connection)
+}
+
+/// What the broker answers, or nothing when the connection has ended: lapin (4.12.3) tells it to who asked before, and not
+/// to who asks while it notices, whose question is never answered.
+pub(super) async fn while_it_lives<T>(connection: &Connection, asking: impl Future<Output = T>) -> Option<T> {
+    let ended = async {
+        while connection.status().connected() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = asking => Some(answer),
+        () = ended => None,
+    }
+}
+
+fn gone() -> lapin::Error {
+    ErrorKind::InvalidConnectionState(ConnectionState::Closed).into()
+}
+
+/// A channel. What the broker refuses it refuses by closing the channel, and lapin (4.12.3) keeps that as the answer to
+/// whatever is asked under the same number later, on another channel too: so those numbers are passed by. Where all of a
+/// connection's 2,047 are used up by that it is closed, and whoever supervises it makes another one.
+pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
+    loop {
+        let opened =
+            while_it_lives(connection, connection.create_channel()).await.unwrap_or_else(|| Err(gone()));
+        match opened {
+            // Each number of these is passed by once: lapin takes it for a channel that is open.
+            Err(error) if closing_code(&error).is_some() => {}
+            Err(error) if matches!(error.kind(), ErrorKind::ChannelsLimitReached) => {
+                events::channels_used_up();
+                let closed = connection.close(200, "no channel is left".into());
+                let _ = tokio::time::timeout(LOOK, closed).await;
+                return Err(error);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// A connection that nobody supervises.

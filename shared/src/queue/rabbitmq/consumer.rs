@@ -10,8 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lapin::options::{BasicConsumeOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::options::BasicQosOptions;
 use lapin::{Channel, Connection};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -19,12 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::acks::Acks;
 use super::catch_up::Spares;
-use super::connection::{Teller, supervise};
+use super::connection::{Teller, open_channel, supervise, while_it_lives};
 use super::consuming::ConsumerChannel;
 use super::depth;
 use super::forwarder::{self, Holding};
 use super::lease::{Held, Lease, Place};
 use super::pulse::{self, Pulse};
+use super::scout::Scout;
 use super::topology::{PATIENCE, declare_partition};
 use super::{Link, Need, Settings, stat};
 use crate::events;
@@ -51,6 +51,7 @@ pub struct Consumer {
     pulse: Pulse,
     pub(super) settings: Arc<Settings>,
     pub(super) spares: Arc<Spares>,
+    scout: Arc<Scout>,
     held: Held,
     letters: watch::Receiver<Option<u32>>,
 }
@@ -69,6 +70,7 @@ pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str
         pulse,
         settings: shared_settings.clone(),
         spares: Arc::default(),
+        scout: Arc::default(),
         held: held.clone(),
         letters,
     };
@@ -163,8 +165,8 @@ fn refused(partition: u16, error: &lapin::Error) -> ClaimError {
 /// the worker whose share it has become meanwhile. Nobody waits for it, since a broker that is silent about the queue
 /// can be silent about the lease too; until it has answered this process does not claim the partition again, so
 /// that a late deletion never takes a lease that is in use.
-async fn hand_back(lease: Lease, place: Place) {
-    if let Err(error) = lease.give_back().await {
+async fn hand_back(connection: Arc<Connection>, lease: Lease, place: Place) {
+    if let Some(Err(error)) = while_it_lives(&connection, lease.give_back()).await {
         tracing::debug!(%error, "a lease was gone already");
     }
     drop(place);
@@ -223,7 +225,16 @@ impl Consumer {
         if given_up.is_cancelled() {
             return Err(ClaimError::Away);
         }
-        let lease = Lease::take(&connection, self.settings.lease_queue(partition)).await?;
+        if self.scout.sees_it_held(&self.settings, partition).await {
+            return Err(ClaimError::Held);
+        }
+        let taken = Lease::take(&connection, self.settings.lease_queue(partition)).await;
+        let lease = taken.inspect_err(|error| {
+            if matches!(error, ClaimError::Held) {
+                self.scout.is_refused(partition);
+            }
+        })?;
+        self.scout.is_had(partition);
         let subscribing = async {
             let looked_at = connected.looked_at().remove(&partition);
             // Who takes but one can't put what comes in order, and by taking it has the queue catch up.
@@ -234,7 +245,7 @@ impl Consumer {
             in_time(partition, lease.ask()).await?;
             self.subscribe(&connection, partition, prefetch, patience).await
         };
-        match subscribing.await {
+        match while_it_lives(&connection, subscribing).await.unwrap_or(Err(ClaimError::Away)) {
             Ok(subscription) => {
                 if prefetch == 1 {
                     connected.looked_at().insert(partition, Instant::now());
@@ -243,7 +254,7 @@ impl Consumer {
                 Ok(forwarder::start(holding, subscription, prefetch))
             }
             Err(error) => {
-                tokio::spawn(hand_back(lease, place));
+                tokio::spawn(hand_back(connection, lease, place));
                 Err(error)
             }
         }
@@ -257,14 +268,12 @@ impl Consumer {
         prefetch: u16,
         patience: Duration,
     ) -> Result<Subscription, ClaimError> {
-        let channel = ConsumerChannel::new(in_time(partition, self.open(connection, partition)).await?);
+        let mut channel = ConsumerChannel::new(in_time(partition, self.open(connection, partition)).await?);
         let (ready, _) = self.outlast_others(&channel, partition, 0, patience).await?;
         // Per consumer: 4.3 refuses a global qos (facts R14), and without one lapin's inner queue is unbounded (facts L6).
         in_time(partition, channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
         let queue = self.settings.partition_queue(partition);
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let consuming = channel.basic_consume(queue.into(), "".into(), options, arguments);
-        let consumer = to_the_end(partition, consuming).await?;
+        let consumer = to_the_end(partition, channel.consume(queue.into(), "".into())).await?;
         let acks = Arc::new(Acks::new(channel.clone(), prefetch));
         Ok(Subscription { channel, consumer, ready, acks })
     }
@@ -274,7 +283,7 @@ impl Consumer {
         connection: &Connection,
         partition: u16,
     ) -> Result<Channel, lapin::Error> {
-        let channel = connection.create_channel().await?;
+        let channel = open_channel(connection).await?;
         declare_partition(&channel, &self.settings, partition).await?;
         Ok(channel)
     }

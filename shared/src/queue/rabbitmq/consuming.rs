@@ -5,27 +5,45 @@
 //! while it has its list of consumers locked. Its other thread locks the state and then the list, for each message that
 //! comes. The two then wait for each other, and whoever asks for that channel's state after them: soon that is every
 //! thread of the runtime. So the last handle has to be ours, and be dropped when lapin knows no consumer any more.
+//!
+//! And a consumer that is dropped is cancelled. Where its channel is being closed at that moment the connection is lost.
 
 use std::ops::Deref;
 use std::time::Duration;
 
-use lapin::Channel;
+use lapin::options::BasicConsumeOptions;
+use lapin::types::{FieldTable, ShortString};
+use lapin::{Channel, Consumer};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
 /// The broker's word on the end of a channel is waited for so long.
 const GOODBYE: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether a channel that somebody else closes has ended.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// lapin lets go of a channel's consumers right after it has told of its end, in the same poll.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// Such a channel. Dropped, it is closed, and what is unacked on it goes back.
-pub(super) struct ConsumerChannel(Channel);
+pub(super) struct ConsumerChannel {
+    channel: Channel,
+    consumer: Option<Consumer>,
+}
 
 impl ConsumerChannel {
-    /// To be made before anything is consumed on it.
     pub fn new(channel: Channel) -> Self {
-        Self(channel)
+        Self { channel, consumer: None }
+    }
+
+    /// Begins to consume; one consumer for each such channel. lapin's own queue has no bound, so a prefetch has to be set
+    /// before (facts L6).
+    pub async fn consume(&mut self, queue: ShortString, tag: ShortString) -> Result<Consumer, lapin::Error> {
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consumer = self.channel.basic_consume(queue, tag, options, arguments).await?;
+        self.consumer = Some(consumer.clone());
+        Ok(consumer)
     }
 }
 
@@ -33,7 +51,7 @@ impl Deref for ConsumerChannel {
     type Target = Channel;
 
     fn deref(&self) -> &Channel {
-        &self.0
+        &self.channel
     }
 }
 
@@ -41,14 +59,24 @@ impl Drop for ConsumerChannel {
     fn drop(&mut self) {
         // Without a runtime no thread of one can be lost.
         let Ok(runtime) = Handle::try_current() else { return };
-        let channel = self.0.clone();
+        let (channel, consumer) = (self.channel.clone(), self.consumer.take());
         runtime.spawn(async move {
-            if channel.status().connected()
-                && timeout(GOODBYE, channel.close(200, "done".into())).await.is_err()
-            {
+            if timeout(GOODBYE, end(&channel)).await.is_err() {
                 tracing::debug!("the broker did not say that a channel is closed");
             }
             sleep(AFTERWARDS).await;
+            drop((consumer, channel));
         });
+    }
+}
+
+async fn end(channel: &Channel) {
+    if channel.status().connected()
+        && let Err(error) = channel.close(200, "done".into()).await
+    {
+        tracing::debug!(%error, "a channel was gone before it was closed");
+    }
+    while channel.status().connected() || channel.status().closing() {
+        sleep(LOOK).await;
     }
 }

@@ -11,11 +11,10 @@ use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::SelectAll;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::options::{BasicAckOptions, BasicGetOptions, BasicQosOptions};
 use lapin::{Channel, Connection, Consumer};
 
-use super::connection::open_as;
+use super::connection::{open_as, open_channel};
 use super::consuming::ConsumerChannel;
 use super::lease::Lease;
 use super::stat::{self, Stat};
@@ -95,7 +94,7 @@ impl DeadLetters {
     pub async fn hold(settings: &Settings) -> Result<Self, DeadError> {
         within(async {
             let connection = open_as(settings, "tgw dead").await?;
-            let asking = connection.create_channel().await?;
+            let asking = open_channel(&connection).await?;
             ask(&asking, settings).await?;
             let lock = Lease::take(&connection, settings.dead_lock()).await.map_err(|error| match error {
                 ClaimError::Held => DeadError::Held,
@@ -111,7 +110,7 @@ impl DeadLetters {
     /// Whether what is published goes where the workers look for it: their number of partitions is ours.
     pub async fn check_partitions(&self) -> Result<(), DeadError> {
         within(async {
-            let channel = self.connection.create_channel().await?;
+            let channel = open_channel(&self.connection).await?;
             match topology::declare_marker(&channel, &self.settings).await {
                 Ok(()) => Ok(channel.close(200, "checked".into()).await?),
                 Err(TopologyError::Partitions { broker }) => Err(DeadError::Partitions(broker)),
@@ -157,7 +156,7 @@ impl DeadLetters {
     /// Whether there is none, by the queue itself: where it has no leader at all, the broker says at once that nothing is
     /// in it. What is got for that goes back with its channel.
     async fn is_empty(&self) -> Result<bool, DeadError> {
-        let channel = self.connection.create_channel().await?;
+        let channel = open_channel(&self.connection).await?;
         let queue = self.settings.dead_queue();
         let got = channel.basic_get(queue.into(), BasicGetOptions::default()).await?;
         channel.close(200, "looked".into()).await?;
@@ -168,14 +167,13 @@ impl DeadLetters {
     /// consumers whether anybody has letters in hand; a channel takes no more than its prefetch.
     async fn consume(&mut self) -> Result<(), DeadError> {
         within(async {
-            let channel = ConsumerChannel::new(self.connection.create_channel().await?);
+            let mut channel = ConsumerChannel::new(open_channel(&self.connection).await?);
             channel.basic_qos(CHANNEL, BasicQosOptions::default()).await?;
             let number = self.channels.len();
             let tag = format!("tgw-dead-{number}").into();
             let queue = self.settings.dead_queue();
-            let options = BasicConsumeOptions::default();
-            let consuming = channel.basic_consume(queue.into(), tag, options, FieldTable::default());
-            self.deliveries.push(Numbered { number, consumer: consuming.await? }.into_stream());
+            let consumer = channel.consume(queue.into(), tag).await?;
+            self.deliveries.push(Numbered { number, consumer }.into_stream());
             self.channels.push(channel);
             Ok(())
         })

@@ -14,6 +14,7 @@ use lapin::{Channel, Connection};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::connection::open_channel;
 use super::lease::Held;
 use super::topology::PATIENCE;
 use super::{Settings, stat};
@@ -46,7 +47,7 @@ async fn ask_letters(connection: Arc<Connection>, settings: Arc<Settings>, lette
         let round = async {
             let channel = match open.take() {
                 Some(channel) => channel,
-                None => connection.create_channel().await.ok()?,
+                None => open_channel(&connection).await.ok()?,
             };
             let stat = stat::ask(&channel, &queue).await.ok()?;
             Some((channel, stat.map(|stat| stat.ready)))
@@ -96,7 +97,7 @@ async fn round(
 ) -> Option<(Channel, Vec<u16>)> {
     let channel = match open {
         Some(channel) => channel,
-        None => connection.create_channel().await.ok()?,
+        None => open_channel(connection).await.ok()?,
     };
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     let answers = held.partitions().into_iter().map(|partition| {

@@ -11,16 +11,15 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
-    QueueDeclareOptions,
+    BasicAckOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
+use lapin::{BasicProperties, Confirmation, Connection, Consumer};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::Settings;
-use super::connection::open_as;
+use super::connection::{open_as, open_channel};
 use super::consuming::ConsumerChannel;
 use super::dead::DeadError;
 use super::topology::closing_code;
@@ -60,8 +59,8 @@ impl Desk {
     pub async fn open(settings: &Settings) -> Result<Self, DeadError> {
         within(async {
             let connection = connect(settings, "tgw dead desk").await?;
-            let channel = ConsumerChannel::new(connection.create_channel().await?);
-            let questions = own_queue(&channel, settings.dead_desk()).await?;
+            let mut channel = ConsumerChannel::new(open_channel(&connection).await?);
+            let questions = own_queue(&mut channel, settings.dead_desk()).await?;
             let visitors = settings.dead_visitors();
             Ok(Self { connection, channel, questions, visitors })
         })
@@ -77,7 +76,7 @@ impl Desk {
     pub async fn next(&mut self) -> Option<Question> {
         loop {
             let delivery = self.questions.next().await?.ok()?;
-            delivery.acker.ack(BasicAckOptions::default()).await.ok()?;
+            timeout(ANSWER, delivery.acker.ack(BasicAckOptions::default())).await.ok()?.ok()?;
             if let Some(question) = self.question(delivery) {
                 return Some(question);
             }
@@ -128,10 +127,10 @@ impl Visitor {
     pub async fn begin(settings: &Settings) -> Result<Self, DeadError> {
         within(async {
             let connection = connect(settings, "tgw dead visitor").await?;
-            let channel = ConsumerChannel::new(connection.create_channel().await?);
+            let mut channel = ConsumerChannel::new(open_channel(&connection).await?);
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
             let name = format!("{}{}", settings.dead_visitors(), Uuid::new_v4());
-            let answers = own_queue(&channel, name.clone()).await?;
+            let answers = own_queue(&mut channel, name.clone()).await?;
             let desk = settings.dead_desk().into();
             Ok(Self { _connection: connection, channel, answers, reply_to: name.into(), desk })
         })
@@ -148,7 +147,8 @@ impl Visitor {
             let next = timeout_at(deadline, self.answers.next()).await.map_err(|_| NoAnswer::Silent)?;
             let lost = || NoAnswer::Away(DeadError::Away("the connection is gone".to_owned()));
             let answer = next.ok_or_else(lost)?.map_err(away)?;
-            answer.acker.ack(BasicAckOptions::default()).await.map_err(away)?;
+            let acked = timeout_at(deadline, answer.acker.ack(BasicAckOptions::default())).await;
+            acked.map_err(|_| NoAnswer::Silent)?.map_err(away)?;
             // The answer to a question that was given up may come late.
             if answer.properties.correlation_id().as_ref() == Some(&number) {
                 return Ok(answer.data.into());
@@ -178,7 +178,7 @@ async fn connect(settings: &Settings, name: &str) -> Result<Connection, DeadErro
 
 /// Bounded, and gone with its connection (facts R14: exclusive, or 4.3 refuses a queue that is not durable). With a qos,
 /// since lapin's own queue has no bound (facts L6).
-async fn own_queue(channel: &Channel, name: String) -> Result<Consumer, DeadError> {
+async fn own_queue(channel: &mut ConsumerChannel, name: String) -> Result<Consumer, DeadError> {
     let mut arguments = FieldTable::default();
     arguments.insert("x-max-length".into(), AMQPValue::LongInt(WAITING));
     arguments.insert("x-message-ttl".into(), AMQPValue::LongInt(LIFE.as_millis() as i32));
@@ -189,8 +189,7 @@ async fn own_queue(channel: &Channel, name: String) -> Result<Consumer, DeadErro
         _ => error.into(),
     })?;
     channel.basic_qos(2, BasicQosOptions { global: false }).await?;
-    let options = BasicConsumeOptions::default();
-    Ok(channel.basic_consume(name.into(), "".into(), options, FieldTable::default()).await?)
+    Ok(channel.consume(name.into(), "".into()).await?)
 }
 
 async fn within<T>(asking: impl Future<Output = Result<T, DeadError>>) -> Result<T, DeadError> {

@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicPublishOptions, BasicQosOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use uuid::Uuid;
 
 use super::census;
+use super::connection::open_channel;
 use super::consuming::ConsumerChannel;
-use super::topology::closing_code;
+use super::owner::open_confirming;
 use crate::events;
 use crate::proof::Accepted;
 use crate::readiness::Readiness;
@@ -34,9 +37,12 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 /// How often whom is watched is looked for.
 const WATCH_EVERY: Duration = Duration::from_millis(200);
 
-/// The broker's codes for a queue that is not there, and for one that is another connection's.
-const NOT_FOUND: u16 = 404;
-const RESOURCE_LOCKED: u16 = 405;
+/// The broker answers in milliseconds, unless the node is frozen that has the queue.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The message type of a look, which says nothing. A process of an earlier version takes it for words that it does not
+/// understand.
+const LOOK: &str = "tgw.look";
 
 /// Whether words come and go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,10 +178,10 @@ impl Relay {
         }
     }
 
-    /// Asks for the queue of whom is watched: it is exclusive, so while its process lives the answer is that
-    /// it is locked, and then that there is none (facts R2). Either closes the channel that asked.
+    /// Looks for the queue of whom is watched, which is there for as long as its process has a connection.
     async fn watch(&self, connection: &Connection) -> lapin::Error {
         let mut watched = self.watched.clone();
+        let mut open: Option<Channel> = None;
         loop {
             tokio::time::sleep(WATCH_EVERY).await;
             let Some(whom) = *watched.borrow_and_update() else {
@@ -185,28 +191,36 @@ impl Relay {
                 }
                 continue;
             };
-            match self.is_gone(connection, whom).await {
-                Ok(false) => {}
-                Ok(true) => {
+            let channel = match open.take() {
+                Some(channel) => channel,
+                None => match open_confirming(connection).await {
+                    Ok(channel) => channel,
+                    Err(error) => return error,
+                },
+            };
+            match timeout(PATIENCE, self.is_there(&channel, whom)).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => {
                     let number = self.generation.borrow().number;
                     self.heard.try_send((number, Heard::Gone(whom))).ok();
                 }
-                Err(error) => return error,
+                Ok(Err(error)) => return error,
+                // A confirm that comes late would be taken for the next one's answer.
+                Err(_) => continue,
             }
+            open = Some(channel);
         }
     }
 
-    async fn is_gone(&self, connection: &Connection, whom: Uuid) -> Result<bool, lapin::Error> {
-        let channel = connection.create_channel().await?;
-        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        match channel.queue_declare(self.queue(whom).into(), passive, FieldTable::default()).await {
-            Ok(_) => channel.close(200, "seen".into()).await.map(|()| false),
-            Err(error) => match closing_code(&error) {
-                Some((NOT_FOUND, _)) => Ok(true),
-                Some((RESOURCE_LOCKED, _)) => Ok(false),
-                _ => Err(error),
-            },
-        }
+    /// Sends a message that nobody keeps: what has no queue comes back before its confirm (facts R10). Asked by a passive
+    /// declaration, the broker would close the channel for either answer, five times a second, and write an error to its
+    /// log; and a connection has so many channels only (`connection::open_channel`).
+    async fn is_there(&self, channel: &Channel, whom: Uuid) -> Result<bool, lapin::Error> {
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let properties = BasicProperties::default().with_type(LOOK.into()).with_expiration("0".into());
+        let sent =
+            channel.basic_publish("".into(), self.queue(whom).into(), options, &[], properties).await?;
+        Ok(!matches!(sent.await?, Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_))))
     }
 
     fn queue(&self, of: Uuid) -> String {
@@ -214,8 +228,8 @@ impl Relay {
     }
 
     async fn relay(&mut self, connection: &Connection) -> Result<(), lapin::Error> {
-        let channel = ConsumerChannel::new(connection.create_channel().await?);
-        let mut heard = self.subscribe(&channel).await?;
+        let mut channel = ConsumerChannel::new(open_channel(connection).await?);
+        let mut heard = self.subscribe(&mut channel).await?;
         self.say.mark_unchanged();
         let number = change(&self.generation, Hearing::Connected);
         loop {
@@ -224,6 +238,9 @@ impl Relay {
                     Some(delivery) if let Some(asked) = census::asked(&delivery, &self.exchange) => {
                         delivery.acker.ack(BasicAckOptions::default()).await?;
                         census::answer(connection, asked, &self.readiness, &self.accepted).await;
+                    }
+                    Some(delivery) if is_look(&delivery) => {
+                        delivery.acker.ack(BasicAckOptions::default()).await?;
                     }
                     Some(delivery) => {
                         // What finds no room is said again.
@@ -242,7 +259,7 @@ impl Relay {
 
     /// A queue of our prefix, bounded and gone with the connection (facts R14: exclusive, or 4.3 refuses a queue
     /// that is not durable). Acked and with a qos, since lapin's own queue has no bound (facts L6).
-    async fn subscribe(&self, channel: &Channel) -> Result<lapin::Consumer, lapin::Error> {
+    async fn subscribe(&self, channel: &mut ConsumerChannel) -> Result<lapin::Consumer, lapin::Error> {
         let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
         let exchange: ShortString = self.exchange.as_str().into();
         channel
@@ -255,9 +272,9 @@ impl Relay {
         let name: ShortString = self.queue(self.name).into();
         channel.queue_declare(name.clone(), exclusive, arguments).await?;
         let (bind, none) = (QueueBindOptions::default(), FieldTable::default());
-        channel.queue_bind(name.clone(), exchange, "".into(), bind, none.clone()).await?;
+        channel.queue_bind(name.clone(), exchange, "".into(), bind, none).await?;
         channel.basic_qos(64, BasicQosOptions { global: false }).await?;
-        channel.basic_consume(name, "".into(), BasicConsumeOptions::default(), none).await
+        channel.consume(name, "".into()).await
     }
 
     async fn publish(&self, channel: &Channel, words: &[u8]) -> Result<(), lapin::Error> {
@@ -266,6 +283,10 @@ impl Relay {
         // The channel is in no confirm mode: there is nothing to wait for.
         channel.basic_publish(exchange, "".into(), options, words, BasicProperties::default()).await.map(drop)
     }
+}
+
+fn is_look(delivery: &Delivery) -> bool {
+    delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == LOOK)
 }
 
 fn change(generation: &watch::Sender<Generation>, hearing: Hearing) -> u64 {

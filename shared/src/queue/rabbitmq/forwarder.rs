@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::acks::Acks;
+use super::connection::while_it_lives;
 use super::consumer::{Consumer, OLD_CONSUMER, Subscription};
 use super::lease::{Lease, Place};
 use super::wire;
@@ -132,7 +133,13 @@ impl Forwarder {
                     }
                     break;
                 }
-                Some(order) = self.orders.recv() => if self.follow(order).await.is_err() { break },
+                Some(order) = self.orders.recv() => {
+                    let connection = self.holding.connection.clone();
+                    let followed = while_it_lives(&connection, self.follow(order)).await;
+                    if followed.is_none_or(|followed| followed.is_err()) {
+                        break;
+                    }
+                }
                 delivery = self.subscription.consumer.next(), if !self.paused => match delivery {
                     // Not cancelled, so that the broker counts this consumer until all that it had is back in the
                     // queue: with a cancel the next one is given what was on the wire before what was in hand
@@ -190,12 +197,14 @@ impl Forwarder {
 
     /// Closing the channel returns what is unacked.
     async fn give_back(self) {
-        let Holding { lease, place, .. } = self.holding;
-        let Subscription { channel, consumer, acks, .. } = self.subscription;
-        drop(consumer);
+        let Holding { lease, place, connection, .. } = self.holding;
+        let Subscription { channel, acks, .. } = self.subscription;
         acks.close();
-        let closed = channel.close(200, "given back".into()).await;
-        if let Err(error) = closed.and(lease.give_back().await) {
+        let returning = async {
+            let closed = channel.close(200, "given back".into()).await;
+            closed.and(lease.give_back().await)
+        };
+        if let Some(Err(error)) = while_it_lives(&connection, returning).await {
             tracing::debug!(%error, "a partition was gone already");
         }
         // Only now may this process claim it again.

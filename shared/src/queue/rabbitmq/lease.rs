@@ -10,11 +10,12 @@ use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 
+use super::connection::{open_channel, while_it_lives};
 use super::topology::closing_code;
 use crate::queue::ClaimError;
 
 /// The broker's code for an exclusive queue that is another connection's.
-const RESOURCE_LOCKED: u16 = 405;
+pub(super) const RESOURCE_LOCKED: u16 = 405;
 
 /// How often it is looked whether a lease is still ours, where there are up to so many partitions. With more it is
 /// looked at each less often, since one process may have all of them; but always in less time than whoever claims waits for
@@ -76,9 +77,10 @@ pub(super) struct Lease {
 
 impl Lease {
     pub async fn take(connection: &Connection, queue: String) -> Result<Self, ClaimError> {
-        let channel = connection.create_channel().await.map_err(|_| ClaimError::Away)?;
+        let channel = open_channel(connection).await.map_err(|_| ClaimError::Away)?;
         let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-        match channel.queue_declare(queue.clone().into(), options, FieldTable::default()).await {
+        let declaring = channel.queue_declare(queue.clone().into(), options, FieldTable::default());
+        match while_it_lives(connection, declaring).await.ok_or(ClaimError::Away)? {
             Ok(_) => Ok(Self { channel, queue }),
             Err(error) => match closing_code(&error) {
                 Some((RESOURCE_LOCKED, _)) => Err(ClaimError::Held),

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::census::Census;
-use super::connection::open_as;
+use super::connection::{open_as, open_channel};
 use super::topology::{TopologyError, closing_code, declare_marker, declare_quorum};
 use super::{Settings, stat};
 use crate::snapshot::Snapshot;
@@ -203,7 +203,7 @@ async fn look_at(connection: &Connection, queue: &str) -> Found {
 
 async fn passive(connection: &Connection, queue: &str) -> Found {
     let asked = async {
-        let channel = connection.create_channel().await?;
+        let channel = open_channel(connection).await?;
         let stat = stat::ask_again(&channel, queue, PAUSE).await?;
         channel.close(200, "seen".into()).await?;
         Ok(stat.ready)
@@ -213,7 +213,7 @@ async fn passive(connection: &Connection, queue: &str) -> Found {
 
 async fn compare(connection: &Connection, queue: &str) -> Found {
     let asked = async {
-        let channel = connection.create_channel().await?;
+        let channel = open_channel(connection).await?;
         declare_quorum(&channel, queue.to_owned()).await?;
         channel.close(200, "seen".into()).await.map(|()| 0)
     };
@@ -234,7 +234,7 @@ fn found(answer: Result<Result<u32, lapin::Error>, tokio::time::error::Elapsed>)
 async fn exchange_found(connection: &Connection, exchange: &str, kind: ExchangeKind) -> Found {
     let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
     let asked = async {
-        let channel = connection.create_channel().await?;
+        let channel = open_channel(connection).await?;
         channel.exchange_declare(exchange.into(), kind, options, FieldTable::default()).await?;
         channel.close(200, "seen".into()).await.map(|()| 0)
     };
@@ -250,7 +250,7 @@ async fn made(connection: &Connection, settings: &Settings) -> Result<Made, Stri
         Found::Silent => return Err(late()),
     }
     let lost = |error: lapin::Error| error.to_string();
-    let channel = connection.create_channel().await.map_err(lost)?;
+    let channel = open_channel(connection).await.map_err(lost)?;
     match timeout(PATIENCE, declare_marker(&channel, settings)).await.map_err(|_| late())? {
         Ok(()) => channel.close(200, "seen".into()).await.map(|()| Made::ForAsMany).map_err(lost),
         Err(TopologyError::Partitions { broker }) => Ok(Made::ForOthers(broker)),

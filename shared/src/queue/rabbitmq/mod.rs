@@ -20,6 +20,7 @@ mod look;
 mod owner;
 mod publisher;
 mod pulse;
+mod scout;
 mod stat;
 mod topology;
 pub(crate) mod wire;

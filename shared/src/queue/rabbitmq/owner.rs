@@ -18,6 +18,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::connection::open_channel;
 use crate::events;
 use crate::queue::PublishError;
 
@@ -62,7 +63,7 @@ pub(super) async fn run(
         };
         events::publish_silent(patience);
         patience = if confirmed { SILENCE } else { (patience * 2).min(LONGEST_SILENCE) };
-        let fresh = match open_channel(connection).await {
+        let fresh = match open_confirming(connection).await {
             Ok(fresh) => fresh,
             Err(error) => return error.to_string(),
         };
@@ -72,8 +73,8 @@ pub(super) async fn run(
     }
 }
 
-pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, lapin::Error> {
-    let channel = connection.create_channel().await?;
+pub(super) async fn open_confirming(connection: &Connection) -> Result<Channel, lapin::Error> {
+    let channel = open_channel(connection).await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)
 }

@@ -141,7 +141,7 @@ async fn serve(
 ) -> String {
     let mut owners = Vec::with_capacity(CHANNELS);
     for inbox in inboxes.iter() {
-        match owner::open_channel(&connection).await {
+        match owner::open_confirming(&connection).await {
             Ok(channel) => owners.push(Box::pin(owner::run(&connection, channel, inbox))),
             Err(error) => return error.to_string(),
         }

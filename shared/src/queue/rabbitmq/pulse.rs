@@ -8,6 +8,8 @@ use lapin::Connection;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::connection::open_channel;
+
 /// How often the broker is asked.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -46,7 +48,7 @@ impl Pulse {
 /// by a round trip that no queue has a part in.
 pub(super) async fn beat(connection: Arc<Connection>, beat: Beat) -> String {
     let _silence = Silence(&beat);
-    let channel = match connection.create_channel().await {
+    let channel = match open_channel(&connection).await {
         Ok(channel) => channel,
         Err(error) => return error.to_string(),
     };

@@ -7,6 +7,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 
 use super::Settings;
+use super::connection::open_channel;
 use crate::events;
 use crate::queue::Bulk;
 
@@ -77,7 +78,7 @@ impl Settings {
 
 /// Declares everything; what is there already stays as it is.
 pub(super) async fn declare(connection: &Connection, settings: &Settings) -> Result<(), TopologyError> {
-    let channel = connection.create_channel().await?;
+    let channel = open_channel(connection).await?;
     declare_marker(&channel, settings).await?;
     let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
     let exchange = settings.exchange();
@@ -99,7 +100,7 @@ async fn declare_partitions(
             Err(_) => {
                 events::partition_silent(partition);
                 // What waits for that queue's answer would hold up whatever comes behind it on the channel.
-                channel = connection.create_channel().await?;
+                channel = open_channel(connection).await?;
             }
         }
     }
