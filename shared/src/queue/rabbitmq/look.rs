@@ -249,13 +249,16 @@ async fn made(connection: &Connection, settings: &Settings) -> Result<Made, Stri
         Found::Different(words) => return Err(words),
         Found::Silent => return Err(late()),
     }
-    let lost = |error: lapin::Error| error.to_string();
-    let channel = open_channel(connection).await.map_err(lost)?;
-    match timeout(PATIENCE, declare_marker(&channel, settings)).await.map_err(|_| late())? {
-        Ok(()) => channel.close(200, "seen".into()).await.map(|()| Made::ForAsMany).map_err(lost),
-        Err(TopologyError::Partitions { broker }) => Ok(Made::ForOthers(broker)),
-        Err(TopologyError::Broker(error)) => Err(lost(error)),
-    }
+    let compared = async {
+        let channel = open_channel(connection).await?;
+        match declare_marker(&channel, settings).await {
+            Ok(()) => channel.close(200, "seen".into()).await.map(|()| Made::ForAsMany),
+            Err(TopologyError::Partitions { broker }) => Ok(Made::ForOthers(broker)),
+            Err(TopologyError::Broker(error)) => Err(error),
+        }
+    };
+    let compared = timeout(PATIENCE, compared).await.map_err(|_| late())?;
+    compared.map_err(|error: lapin::Error| error.to_string())
 }
 
 /// What the broker calls itself in its first words, which come before any password.
