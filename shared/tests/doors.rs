@@ -35,5 +35,7 @@ mod restart;
 mod silent;
 #[path = "doors/store.rs"]
 mod store;
+#[path = "doors/tries.rs"]
+mod tries;
 #[path = "doors/users.rs"]
 mod users;

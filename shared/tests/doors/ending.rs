@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -15,7 +16,11 @@ use crate::backend::{LONG, Place, Queue};
 
 /// In one of some hundred of these it hung.
 const TIMES: usize = 100;
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
+
+/// Between two words of each who chatters; they are many, so that no thread is busy with it.
+const PAUSE: Duration = Duration::from_millis(1);
+const CHATTERERS: usize = 4;
 
 fn begin(settings: &Settings) -> (Publisher, Fanout) {
     let (readiness, accepted) = (Readiness::default(), Accepted::default());
@@ -23,15 +28,17 @@ fn begin(settings: &Settings) -> (Publisher, Fanout) {
 }
 
 /// What it says is more than anybody can hear.
-fn chatter(runtime: &Runtime, settings: &Settings, stop: Arc<AtomicBool>) {
-    let (publisher, fanout) = runtime.block_on(async { begin(settings) });
-    runtime.spawn(async move {
-        let _publisher = publisher;
-        while !stop.load(Ordering::Relaxed) {
-            fanout.say(Bytes::from_static(b"words"));
-            tokio::task::yield_now().await;
-        }
-    });
+fn chatter(runtime: &Runtime, settings: &Settings, stop: &Arc<AtomicBool>) {
+    for _ in 0..CHATTERERS {
+        let (stop, (publisher, fanout)) = (stop.clone(), runtime.block_on(async { begin(settings) }));
+        runtime.spawn(async move {
+            let _publisher = publisher;
+            while !stop.load(Ordering::Relaxed) {
+                fanout.say(Bytes::from_static(b"words"));
+                tokio::time::sleep(PAUSE).await;
+            }
+        });
+    }
 }
 
 /// lapin locks what it knows of a channel and of its consumers in one order when something comes, and in the other one
@@ -46,7 +53,7 @@ async fn who_is_spoken_to_while_he_goes_is_gone() {
     thread::spawn(move || {
         let runtime = || Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (others, stop) = (runtime(), Arc::new(AtomicBool::new(false)));
-        chatter(&others, &settings, stop.clone());
+        chatter(&others, &settings, &stop);
         let own = runtime();
         for _ in 0..TIMES {
             own.block_on(async {

@@ -80,8 +80,11 @@ async fn who_answered_again_and_again_to_nobody_still_hears_and_answers() {
     }
     let look = Look::connect(settings, "look").await.unwrap();
     let mut census = look.census().await.unwrap();
+    // A question may wait behind others for longer than it lives.
     let deadline = Instant::now() + LONG;
-    assert_eq!(look.ask(&mut census, deadline, |found| !found.is_empty()).await.unwrap().len(), 1);
+    while look.ask(&mut census, Instant::now() + AGAIN, |found| !found.is_empty()).await.unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "no answer");
+    }
     queue.publisher.publish(&envelope(1, 1)).await.unwrap();
 }
 
@@ -94,9 +97,10 @@ async fn who_watches_another_is_refused_nothing_and_misses_him() {
     let (name, mut generation) = (watched.name(), watched.generation());
     generation.wait_for(|it| it.hearing == Hearing::Connected).await.unwrap();
     fanout.watch(Some(name));
-    // Some looks' time, in which he is there.
+    // Some looks' time, in which he is there, unless his connection is lost meanwhile.
     let gone = async { while fanout.heard().await != Heard::Gone(name) {} };
-    assert!(timeout(AGAIN, gone).await.is_err());
+    let is_missed = timeout(AGAIN, gone).await.is_ok();
+    assert!(!is_missed || generation.has_changed().unwrap());
     drop((other, watched));
     let gone = async { while fanout.heard().await != Heard::Gone(name) {} };
     timeout(LONG, gone).await.unwrap();

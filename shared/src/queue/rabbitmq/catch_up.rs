@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use lapin::Connection;
 use lapin::options::BasicGetOptions;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{self, while_it_lives};
+use super::connection::{self, Connection, while_it_lives};
 use super::consumer::{Consumer, OLD_CONSUMER, in_time, to_the_end};
 use crate::events;
 use crate::queue::ClaimError;

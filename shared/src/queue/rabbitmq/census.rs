@@ -12,13 +12,13 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Connection, ExchangeKind};
+use lapin::{BasicProperties, ExchangeKind};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::Settings;
-use super::connection::open_channel;
+use super::connection::{Connection, open_channel};
 use super::consuming::ConsumerChannel;
 use crate::proof::Accepted;
 use crate::readiness::Readiness;
@@ -125,7 +125,7 @@ impl Census {
     }
 
     /// Asks all, and listens until `deadline`, or until `enough` have answered. The last word of each.
-    pub async fn ask(
+    pub(super) async fn ask(
         &mut self,
         connection: &Connection,
         deadline: Instant,

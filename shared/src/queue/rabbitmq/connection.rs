@@ -1,139 +1,38 @@
-//! One supervised connection: connect, declare the topology, hand it over, wait for its end, again.
+//! A connection, whose socket is in our hands, and what is asked on one.
+//!
+//! lapin (4.12.3) would make the socket itself, on a thread of its own. Where that fails two of its tasks are left for ever
+//! (`IoLoop::start` returns before it stops them), and now and then nobody is told, since it notes only then who waits. And
+//! it waits without an end for a broker that is silent in the handshake or at the close: for each try a thread and a socket.
+//! So it is given a socket that stands, and that is shut down when nobody needs it any more: that ends its thread.
 
 use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
+use std::io;
+use std::net::Shutdown;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use lapin::{Channel, Connection, ConnectionProperties, ConnectionState, ErrorKind, Event};
-use tokio::sync::watch;
+use async_compat::Compat;
+use lapin::tcp::OwnedTLSConfig;
+use lapin::uri::AMQPScheme;
+use lapin::{AsyncTcpStream, Channel, ConnectionProperties, ConnectionState, ConnectionStatus, ErrorKind};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
 
-use super::topology::{self, TopologyError, closing_code};
-use super::{Link, Need, Settings};
+use super::Settings;
+use super::topology::{TopologyError, closing_code};
 use crate::events;
-use crate::readiness::Readiness;
-use crate::retry::Backoff;
 
 /// A try to connect takes no longer than this; a host that swallows packets would else hold it for minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest wait between two tries, but for its jitter. The spool's patience with other ingresses counts on it.
-const RETRY: Duration = Duration::from_secs(1);
+/// An end that lapin does not announce (a channel closed by the broker) is found within this.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 
-/// A link's end that lapin does not announce (a channel closed by the broker) is found within this.
-const LOOK: Duration = Duration::from_millis(250);
-
-/// What a supervisor tells the world about its link.
-pub(super) struct Teller {
-    pub role: &'static str,
-    pub link: watch::Sender<Link>,
-    pub readiness: Readiness,
-    pub need: Need,
-}
-
-impl Teller {
-    pub fn tell(&self, link: Link) {
-        let may = self.need == Need::May;
-        let (word, serves) = match link {
-            Link::Away => ("away", may),
-            Link::Up => ("up", true),
-            Link::Blocked => ("blocked", may),
-            Link::Disagrees(_) => ("PARTITIONS disagrees", false),
-        };
-        self.readiness.set(self.role, word, serves);
-        self.link.send_replace(link);
-    }
-}
-
-/// Keeps a connection up for as long as anybody listens to `teller`. `serve` is given each connection and
-/// returns when it can no longer be used.
-pub(super) async fn supervise<F>(
-    settings: Settings,
-    teller: Teller,
-    mut serve: impl FnMut(Arc<Connection>) -> F,
-) where
-    F: Future<Output = String>,
-{
-    let fresh = || Backoff::new(Duration::from_millis(100), RETRY);
-    let (mut waits, mut tries) = (fresh(), 0);
-    events::queue_begun(settings.partitions);
-    events::broker_begun(teller.role);
-    while !teller.link.is_closed() {
-        match connect(&settings, teller.role).await {
-            Ok(connection) => {
-                (tries, waits) = (0, fresh());
-                serve_one(connection, &teller, &mut serve).await;
-            }
-            Err(ConnectError::Topology(TopologyError::Partitions { broker })) => {
-                tries += 1;
-                events::partitions_disagree(settings.partitions, &broker, tries);
-                teller.tell(Link::Disagrees(broker.into()));
-            }
-            Err(error) => {
-                tries += 1;
-                teller.tell(Link::Away);
-                events::broker_unreachable(teller.role, &error, tries);
-            }
-        }
-        waits.wait().await;
-    }
-}
-
-async fn serve_one<F>(connection: Connection, teller: &Teller, serve: &mut impl FnMut(Arc<Connection>) -> F)
-where
-    F: Future<Output = String>,
-{
-    let connection = Arc::new(connection);
-    events::broker_connected(teller.role);
-    teller.tell(Link::Up);
-    let error = tokio::select! {
-        error = serve(connection.clone()) => error,
-        error = watch_over(&connection, teller) => error,
-    };
-    teller.tell(Link::Away);
-    if !teller.link.is_closed() {
-        events::broker_lost(teller.role, &error);
-    }
-    // What is left of the connection is closed, so that the broker frees its leases at once.
-    let closed = connection.close(200, "rebuilding".into());
-    if tokio::time::timeout(Duration::from_secs(1), closed).await.is_err() {
-        tracing::debug!(role = teller.role, "the broker did not say goodbye");
-    }
-}
-
-/// Tells of alarms, and returns when the connection has ended.
-async fn watch_over(connection: &Connection, teller: &Teller) -> String {
-    let mut happenings = connection.events_listener();
-    loop {
-        tokio::select! {
-            happening = happenings.next() => match happening {
-                Some(Event::ConnectionBlocked(reason)) => {
-                    events::broker_blocked(&reason);
-                    teller.tell(Link::Blocked);
-                }
-                Some(Event::ConnectionUnblocked) => {
-                    events::broker_unblocked();
-                    teller.tell(Link::Up);
-                }
-                // Told of a channel's end too, such as a lease that was refused: only the connection's counts.
-                Some(Event::Error(error)) if !connection.status().connected() => return error.to_string(),
-                Some(_) => {}
-                None => return "the connection is gone".to_owned(),
-            },
-            () = tokio::time::sleep(LOOK) => {
-                if !connection.status().connected() || teller.link.is_closed() {
-                    return "the connection is closed".to_owned();
-                }
-            }
-        }
-    }
-}
-
-/// lapin (4.12.3, `Connection::connector`) connects on a thread of its own and notes only then who waits for it. Where
-/// that is refused between the two nobody hears of it, ever: once in 800 starts of `tgw doctor`, eight at a time. So one
-/// that takes so long gets another one beside it.
-const SECOND_TRY: Duration = Duration::from_secs(1);
+/// The broker's word on the end of a connection is waited for so long.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
@@ -145,12 +44,87 @@ pub(super) enum ConnectError {
     Timeout,
 }
 
-async fn connect(settings: &Settings, role: &'static str) -> Result<Connection, ConnectError> {
-    let connection = open(settings, role).await?;
-    // The first declaration makes every queue and waits for each to elect a leader: no short time-out here.
-    let declared = while_it_lives(&connection, topology::declare(&connection, settings)).await;
-    declared.ok_or_else(gone)??;
-    Ok(connection)
+/// Dropped, it is closed.
+pub(super) struct Connection {
+    lapin: lapin::Connection,
+    socket: Option<Socket>,
+    /// A channel's number was passed by ([`open_channel`]).
+    spoilt: AtomicBool,
+}
+
+impl Deref for Connection {
+    type Target = lapin::Connection;
+
+    fn deref(&self) -> &lapin::Connection {
+        &self.lapin
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Without a runtime there is nobody to close it in a better way.
+        let (Some(socket), Ok(runtime)) = (self.socket.take(), Handle::try_current()) else { return };
+        let status = self.lapin.status().clone();
+        runtime.spawn(async move {
+            let _ = timeout(GOODBYE, ended(&status)).await;
+            drop(socket);
+        });
+    }
+}
+
+/// lapin closes a connection when its last handle is dropped, and that of a channel is one.
+async fn ended(status: &ConnectionStatus) {
+    while !(status.closed() || status.errored()) {
+        sleep(LOOK).await;
+    }
+}
+
+/// One more handle of a connection's socket. Dropped, it ends it for lapin too.
+struct Socket(std::net::TcpStream);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // It may have ended before.
+        self.0.shutdown(Shutdown::Both).ok();
+    }
+}
+
+/// A connection that nobody supervises.
+pub(super) async fn open(settings: &Settings, role: &'static str) -> Result<Connection, ConnectError> {
+    let name = format!("tgw {role}");
+    let connection = timeout(CONNECT_TIMEOUT, open_as(settings, &name)).await;
+    Ok(connection.map_err(|_| ConnectError::Timeout)??)
+}
+
+/// Likewise, by its whole name, for who has a bound of his own.
+pub(super) async fn open_as(settings: &Settings, name: &str) -> Result<Connection, lapin::Error> {
+    let authority = &settings.uri.authority;
+    let failed = |error: io::Error| lapin::Error::from(ErrorKind::IOError(Arc::new(error)));
+    let (stream, socket) = dial(&authority.host, authority.port).await.map_err(failed)?;
+    let stream = AsyncTcpStream::Plain(Compat::new(stream));
+    let stream = match settings.uri.scheme {
+        AMQPScheme::AMQP => stream,
+        AMQPScheme::AMQPS => {
+            let config = OwnedTLSConfig::default();
+            Box::pin(stream.into_tls(&authority.host, config.as_ref())).await.map_err(failed)?
+        }
+    };
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let once = Mutex::new(Some(stream));
+    let connect =
+        async move |_, _| once.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or_else(gone);
+    let runtime = lapin::runtime::default_runtime()?;
+    let connecting = lapin::Connection::connector(settings.uri.clone(), runtime, connect, properties);
+    let lapin = Box::pin(connecting).await?;
+    Ok(Connection { lapin, socket: Some(socket), spoilt: AtomicBool::new(false) })
+}
+
+async fn dial(host: &str, port: u16) -> io::Result<(TcpStream, Socket)> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    let stream = stream.into_std()?;
+    let socket = Socket(stream.try_clone()?);
+    Ok((TcpStream::from_std(stream)?, socket))
 }
 
 /// What the broker answers, or nothing when the connection has ended: lapin (4.12.3) tells it to who asked before, and not
@@ -158,7 +132,7 @@ async fn connect(settings: &Settings, role: &'static str) -> Result<Connection, 
 pub(super) async fn while_it_lives<T>(connection: &Connection, asking: impl Future<Output = T>) -> Option<T> {
     let ended = async {
         while connection.status().connected() {
-            tokio::time::sleep(LOOK).await;
+            sleep(LOOK).await;
         }
     };
     tokio::select! {
@@ -168,7 +142,7 @@ pub(super) async fn while_it_lives<T>(connection: &Connection, asking: impl Futu
     }
 }
 
-fn gone() -> lapin::Error {
+pub(super) fn gone() -> lapin::Error {
     ErrorKind::InvalidConnectionState(ConnectionState::Closed).into()
 }
 
@@ -181,37 +155,17 @@ pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, lap
             while_it_lives(connection, connection.create_channel()).await.unwrap_or_else(|| Err(gone()));
         match opened {
             // Each number of these is passed by once: lapin takes it for a channel that is open.
-            Err(error) if closing_code(&error).is_some() => {}
-            Err(error) if matches!(error.kind(), ErrorKind::ChannelsLimitReached) => {
+            Err(error) if closing_code(&error).is_some() => connection.spoilt.store(true, Ordering::Relaxed),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ChannelsLimitReached)
+                    && connection.spoilt.load(Ordering::Relaxed) =>
+            {
                 events::channels_used_up();
                 let closed = connection.close(200, "no channel is left".into());
-                let _ = tokio::time::timeout(LOOK, closed).await;
+                let _ = timeout(LOOK, closed).await;
                 return Err(error);
             }
             opened => return opened,
         }
-    }
-}
-
-/// A connection that nobody supervises.
-pub(super) async fn open(settings: &Settings, role: &'static str) -> Result<Connection, ConnectError> {
-    let name = format!("tgw {role}");
-    let connection = tokio::time::timeout(CONNECT_TIMEOUT, open_as(settings, &name)).await;
-    Ok(connection.map_err(|_| ConnectError::Timeout)??)
-}
-
-/// Likewise, by its whole name, for who has a bound of his own.
-pub(super) async fn open_as(settings: &Settings, name: &str) -> Result<Connection, lapin::Error> {
-    let connect = || {
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        Connection::connect_uri(settings.uri.clone(), properties)
-    };
-    let mut first = pin!(connect());
-    if let Ok(connected) = tokio::time::timeout(SECOND_TRY, &mut first).await {
-        return connected;
-    }
-    tokio::select! {
-        connected = first => connected,
-        connected = connect() => connected,
     }
 }

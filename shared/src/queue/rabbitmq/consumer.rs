@@ -10,21 +10,22 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lapin::Channel;
 use lapin::options::BasicQosOptions;
-use lapin::{Channel, Connection};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::acks::Acks;
 use super::catch_up::Spares;
-use super::connection::{Teller, open_channel, supervise, while_it_lives};
+use super::connection::{Connection, open_channel, while_it_lives};
 use super::consuming::ConsumerChannel;
 use super::depth;
 use super::forwarder::{self, Holding};
 use super::lease::{Held, Lease, Place};
 use super::pulse::{self, Pulse};
 use super::scout::Scout;
+use super::supervisor::{Teller, supervise};
 use super::topology::{PATIENCE, declare_partition};
 use super::{Link, Need, Settings, stat};
 use crate::events;
@@ -51,7 +52,7 @@ pub struct Consumer {
     pulse: Pulse,
     pub(super) settings: Arc<Settings>,
     pub(super) spares: Arc<Spares>,
-    scout: Arc<Scout>,
+    scout: Scout,
     held: Held,
     letters: watch::Receiver<Option<u32>>,
 }
@@ -70,7 +71,7 @@ pub(super) fn start(settings: Settings, readiness: Readiness, role: &'static str
         pulse,
         settings: shared_settings.clone(),
         spares: Arc::default(),
-        scout: Arc::default(),
+        scout: Scout::default(),
         held: held.clone(),
         letters,
     };
@@ -225,16 +226,18 @@ impl Consumer {
         if given_up.is_cancelled() {
             return Err(ClaimError::Away);
         }
-        if self.scout.sees_it_held(&self.settings, partition).await {
-            return Err(ClaimError::Held);
+        let looking = self.scout.sees_it_held(&self.settings, partition);
+        match given_up.run_until_cancelled(looking).await {
+            Some(false) => {}
+            Some(true) => return Err(ClaimError::Held),
+            None => return Err(ClaimError::Away),
         }
         let taken = Lease::take(&connection, self.settings.lease_queue(partition)).await;
         let lease = taken.inspect_err(|error| {
             if matches!(error, ClaimError::Held) {
-                self.scout.is_refused(partition);
+                self.scout.begin();
             }
         })?;
-        self.scout.is_had(partition);
         let subscribing = async {
             let looked_at = connected.looked_at().remove(&partition);
             // Who takes but one can't put what comes in order, and by taking it has the queue catch up.

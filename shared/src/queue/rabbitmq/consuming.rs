@@ -15,12 +15,9 @@ use lapin::options::BasicConsumeOptions;
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-/// The broker's word on the end of a channel is waited for so long.
-const GOODBYE: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether a channel that somebody else closes has ended.
+/// How often it is looked whether a channel has ended.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// lapin lets go of a channel's consumers right after it has told of its end, in the same poll.
@@ -61,22 +58,31 @@ impl Drop for ConsumerChannel {
         let Ok(runtime) = Handle::try_current() else { return };
         let (channel, consumer) = (self.channel.clone(), self.consumer.take());
         runtime.spawn(async move {
-            if timeout(GOODBYE, end(&channel)).await.is_err() {
-                tracing::debug!("the broker did not say that a channel is closed");
-            }
+            end(&channel).await;
             sleep(AFTERWARDS).await;
             drop((consumer, channel));
         });
     }
 }
 
+/// However late the broker answers: with its connection a channel ends too.
 async fn end(channel: &Channel) {
-    if channel.status().connected()
-        && let Err(error) = channel.close(200, "done".into()).await
-    {
-        tracing::debug!(%error, "a channel was gone before it was closed");
-    }
-    while channel.status().connected() || channel.status().closing() {
-        sleep(LOOK).await;
+    let closing = async {
+        if channel.status().connected()
+            && let Err(error) = channel.close(200, "done".into()).await
+        {
+            tracing::debug!(%error, "a channel was gone before it was closed");
+        }
+        // Somebody else has begun to.
+        std::future::pending::<()>().await;
+    };
+    let ended = async {
+        while channel.status().connected() || channel.status().closing() {
+            sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = closing => {}
+        () = ended => {}
     }
 }

@@ -12,9 +12,9 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::SelectAll;
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicGetOptions, BasicQosOptions};
-use lapin::{Channel, Connection, Consumer};
+use lapin::{Channel, Consumer};
 
-use super::connection::{open_as, open_channel};
+use super::connection::{Connection, open_as, open_channel};
 use super::consuming::ConsumerChannel;
 use super::lease::Lease;
 use super::stat::{self, Stat};

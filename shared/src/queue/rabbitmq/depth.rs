@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::connection::open_channel;
+use super::connection::{Connection, open_channel};
 use super::lease::Held;
 use super::topology::PATIENCE;
 use super::{Settings, stat};

@@ -14,12 +14,12 @@ use lapin::options::{
     BasicAckOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Confirmation, Connection, Consumer};
+use lapin::{BasicProperties, Confirmation, Consumer};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::Settings;
-use super::connection::{open_as, open_channel};
+use super::connection::{Connection, open_as, open_channel};
 use super::consuming::ConsumerChannel;
 use super::dead::DeadError;
 use super::topology::closing_code;

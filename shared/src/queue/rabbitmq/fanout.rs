@@ -11,16 +11,17 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
+use lapin::{BasicProperties, Channel, Confirmation, ExchangeKind};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use uuid::Uuid;
 
 use super::census;
-use super::connection::open_channel;
+use super::connection::{Connection, open_channel};
 use super::consuming::ConsumerChannel;
 use super::owner::open_confirming;
+use super::topology::closing_code;
 use crate::events;
 use crate::proof::Accepted;
 use crate::readiness::Readiness;
@@ -36,6 +37,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// How often whom is watched is looked for.
 const WATCH_EVERY: Duration = Duration::from_millis(200);
+
+/// The broker's code for what its permissions forbid.
+const REFUSED: u16 = 403;
 
 /// The broker answers in milliseconds, unless the node is frozen that has the queue.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -184,6 +188,10 @@ impl Relay {
         let mut open: Option<Channel> = None;
         loop {
             tokio::time::sleep(WATCH_EVERY).await;
+            // What waits for an alarm's end could be written behind the close of its channel, and cost the connection.
+            if connection.status().blocked() {
+                continue;
+            }
             let Some(whom) = *watched.borrow_and_update() else {
                 // An error is the other end's being gone: there is nobody to watch for.
                 if watched.changed().await.is_err() {
@@ -203,6 +211,10 @@ impl Relay {
                 Ok(Ok(false)) => {
                     let number = self.generation.borrow().number;
                     self.heard.try_send((number, Heard::Gone(whom))).ok();
+                }
+                // Its permissions allow no message without an exchange: who has gone is missed when he is silent.
+                Ok(Err(error)) if closing_code(&error).is_some_and(|(code, _)| code == REFUSED) => {
+                    std::future::pending::<()>().await;
                 }
                 Ok(Err(error)) => return error,
                 // A confirm that comes late would be taken for the next one's answer.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use lapin::Connection;
 use lapin::message::Delivery as AmqpDelivery;
 use lapin::options::BasicCancelOptions;
 use lapin::types::DeliveryTag;
@@ -16,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::acks::Acks;
-use super::connection::while_it_lives;
+use super::connection::{Connection, while_it_lives};
 use super::consumer::{Consumer, OLD_CONSUMER, Subscription};
 use super::lease::{Lease, Place};
 use super::wire;

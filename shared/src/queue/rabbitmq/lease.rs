@@ -6,11 +6,11 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lapin::Channel;
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection};
 
-use super::connection::{open_channel, while_it_lives};
+use super::connection::{Connection, open_channel, while_it_lives};
 use super::topology::closing_code;
 use crate::queue::ClaimError;
 

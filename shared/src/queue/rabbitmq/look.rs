@@ -7,15 +7,15 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
+use lapin::ExchangeKind;
 use lapin::options::ExchangeDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Connection, ExchangeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::census::Census;
-use super::connection::{open_as, open_channel};
+use super::connection::{Connection, open_as, open_channel};
 use super::topology::{TopologyError, closing_code, declare_marker, declare_quorum};
 use super::{Settings, stat};
 use crate::snapshot::Snapshot;

@@ -22,6 +22,7 @@ mod publisher;
 mod pulse;
 mod scout;
 mod stat;
+mod supervisor;
 mod topology;
 pub(crate) mod wire;
 

@@ -11,13 +11,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::select_all;
+use lapin::BasicProperties;
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Connection};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use super::connection::{Teller, supervise};
+use super::connection::Connection;
 use super::fanout::Relay;
 use super::owner::{self, Job};
+use super::supervisor::{Teller, supervise};
 use super::{Link, Need, Settings, wire};
 use crate::queue::{Bulk, Envelope, Letter, PublishError};
 use crate::readiness::Readiness;

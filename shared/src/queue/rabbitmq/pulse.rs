@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::Connection;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::connection::open_channel;
+use super::connection::{Connection, open_channel};
 
 /// How often the broker is asked.
 const EVERY: Duration = Duration::from_secs(1);

@@ -3,54 +3,64 @@
 //! one that holds the leases and consumes that would soon be all. So after the first "no" it is asked on a connection that
 //! is thrown away when it is used up, and the other one hears of it when the answer is "yes".
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Settings;
-use super::connection::{self, open_channel};
+use super::connection::{self, Connection, open_channel};
 use super::lease::RESOURCE_LOCKED;
 use super::topology::{PATIENCE, closing_code};
 
 /// Looks on one connection.
 const LOOKS: u16 = 1_500;
 
+/// Without a look for so long nobody waits any more.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// Nothing where it could not be had.
 type Shared = OnceCell<Option<Connection>>;
 
-#[derive(Default)]
-pub(super) struct Scout(Mutex<Inner>);
+#[derive(Clone, Default)]
+pub(super) struct Scout(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
-    /// Partitions whose last claim was refused.
-    refused: BTreeSet<u16>,
-    shared: Arc<Shared>,
+    /// None while nobody waits for a partition.
+    shared: Option<Arc<Shared>>,
     looks: u16,
 }
 
 impl Scout {
-    pub fn is_refused(&self, partition: u16) {
-        self.inner().refused.insert(partition);
-    }
-
-    /// With the last that was waited for the connection goes.
-    pub fn is_had(&self, partition: u16) {
+    /// A partition was refused: from now on it is looked first, until nobody does for a while.
+    pub fn begin(&self) {
         let mut inner = self.inner();
-        if inner.refused.remove(&partition) && inner.refused.is_empty() {
-            (inner.shared, inner.looks) = Default::default();
+        if inner.shared.is_none() {
+            (inner.shared, inner.looks) = (Some(Arc::default()), 0);
+            tokio::spawn(self.clone().end());
         }
     }
 
-    /// Whether the partition was refused before and another process has it still. Where that can't be told it has to be
-    /// tried.
+    async fn end(self) {
+        let mut before = None;
+        loop {
+            sleep(IDLE).await;
+            let mut inner = self.inner();
+            if before == Some(inner.looks) {
+                inner.shared = None;
+                return;
+            }
+            before = Some(inner.looks);
+        }
+    }
+
+    /// Whether another process has the partition, where that is looked for. Where it can't be told it has to be tried.
     pub async fn sees_it_held(&self, settings: &Settings, partition: u16) -> bool {
-        let Some(shared) = self.take(partition) else { return false };
+        let Some(shared) = self.take() else { return false };
         let looking = async {
             let opening = connection::open(settings, "broker_looking");
             let connection = shared.get_or_init(|| async { opening.await.ok() }).await.as_ref()?;
@@ -63,18 +73,16 @@ impl Scout {
         timeout(PATIENCE, looking).await.ok().flatten().unwrap_or(false)
     }
 
-    /// The connection for one look; none where the partition was not refused.
-    fn take(&self, partition: u16) -> Option<Arc<Shared>> {
+    /// The connection for one look.
+    fn take(&self) -> Option<Arc<Shared>> {
         let mut inner = self.inner();
-        if !inner.refused.contains(&partition) {
-            return None;
-        }
+        let shared = inner.shared.as_ref()?;
         let lives = |made: &Option<Connection>| made.as_ref().is_some_and(|it| it.status().connected());
-        if inner.looks == LOOKS || !inner.shared.get().is_none_or(lives) {
-            (inner.shared, inner.looks) = Default::default();
+        if inner.looks >= LOOKS || !shared.get().is_none_or(lives) {
+            (inner.shared, inner.looks) = (Some(Arc::default()), 0);
         }
         inner.looks += 1;
-        Some(inner.shared.clone())
+        inner.shared.clone()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
+use lapin::{Channel, ErrorKind, ExchangeKind};
 
 use super::Settings;
-use super::connection::open_channel;
+use super::connection::{Connection, open_channel};
 use crate::events;
 use crate::queue::Bulk;
 
