@@ -13,6 +13,7 @@ over_both_worlds!(
     a_chat_that_is_paced_holds_nobody_up,
     a_parked_chat_is_not_called_again_before_its_time,
     somebody_is_typing_while_a_service_takes_long,
+    a_sign_that_is_refused_for_an_hour_costs_no_reply,
 );
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -190,4 +191,22 @@ async fn somebody_is_typing_while_a_service_takes_long(world: WorldBuilder) {
     world.accept(&Update::text(later, "hello")).await;
     world.telegram.wait_texts(later, 1).await;
     assert_eq!((signs(waits).len(), signs(later).len(), signs(quick).len()), (2, 2, 0));
+}
+
+/// Three in a row are refused, so that it could be the bot. A call that is told to wait for over a minute fails; a sign that is
+/// told so is nothing to wait for.
+async fn a_sign_that_is_refused_for_an_hour_costs_no_reply(world: WorldBuilder) {
+    let world = world.await;
+    world.conversation.answer_with(|_| Answer::text("done").after(2 * SECOND));
+    let description = "Too Many Requests: retry after 3600";
+    world.telegram.fail("sendChatAction", 100, 429, description, json!({"retry_after": 3600}));
+    let chats: Vec<i64> = (0..4).map(|_| world.user()).collect();
+    for chat in &chats {
+        world.accept(&Update::text(*chat, "hello")).await;
+    }
+    for chat in &chats {
+        assert_eq!(world.telegram.wait_texts(*chat, 1).await, ["done"]);
+    }
+    assert!(world.telegram.calls_of("sendChatAction").len() >= chats.len(), "nothing was refused");
+    world.assert_no_dead_letters().await;
 }

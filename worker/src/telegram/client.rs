@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{self, CallError};
-use super::next::{GiveUp, Next, Tried, next};
+use super::next::{GiveUp, LONGEST_WAIT, Next, Tried, next};
 use super::pace::{Chat, Pace, Wait, weight};
 use super::park::Note;
 use super::replies::Replies;
@@ -185,14 +185,17 @@ impl Telegram {
         }
     }
 
-    /// Shows something that nobody misses if it fails: one request, and none where something has to wait.
+    /// Shows something that nobody misses if it fails: one request, and none where something has to wait. Where it is
+    /// refused for longer than any call waits, nothing else waits for it: a call is told by itself.
     pub async fn hint(&self, call: &Call) {
         let chat = Chat::of(&call.params);
         let asked = self.pace().ask(chat.as_ref(), 0, Instant::now());
         if asked.is_err() || self.fence.pass().now_or_never().is_none() {
             return;
         }
-        if let Err(CallError::RetryAfter(wait)) = self.call(&call.method, &call.params).await {
+        if let Err(CallError::RetryAfter(wait)) = self.call(&call.method, &call.params).await
+            && wait <= LONGEST_WAIT
+        {
             self.refused(chat.as_ref(), wait);
         }
     }

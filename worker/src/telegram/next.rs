@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::CallError;
 
 /// A `retry_after` of up to this is waited for and counts as no failure (contract 3.7).
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// And for at least this long, whatever it says.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
