@@ -24,6 +24,9 @@ const LARGEST: usize = 128 * 1024 * 1024;
 /// A tool asks one thing after the other; one that says nothing for so long has been forgotten in a terminal.
 const SILENCE: Duration = Duration::from_secs(3600);
 
+/// Between two tries where the system accepts nobody: it has no descriptors left.
+const PAUSE: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     Page {
@@ -83,7 +86,10 @@ impl Socket {
     pub async fn serve(self, keeper: Keeper, stop: CancellationToken) {
         let mut tools = tokio::task::JoinSet::new();
         while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
-            let Ok((stream, _)) = accepted else { continue };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
             while tools.try_join_next().is_some() {}
             if tools.is_empty() {
                 let (keeper, stop) = (keeper.clone(), stop.clone());
