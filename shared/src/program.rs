@@ -188,8 +188,9 @@ fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("told to stop");
+        // First, since a log that nobody reads blocks who writes it.
         stop.cancel();
+        tracing::info!("told to stop");
     });
     Ok(())
 }

@@ -36,7 +36,9 @@ pub fn start(logs: Logs, stream: Stream) {
             Stream::Stderr => Box::new(std::io::stderr()),
         }
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // What can't be written is not told on stderr, which may be as closed: that would be a panic, and its log another one.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     let begun = match logs.format {
         LogFormat::Json => builder.event_format(JsonLines).try_init(),
         LogFormat::Text => builder.with_target(false).try_init(),

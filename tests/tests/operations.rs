@@ -109,3 +109,18 @@ async fn run_logs_json_where_it_is_asked_for_json() {
     }
     assert!(!run.logs().is_empty());
 }
+
+/// Whoever read the log has gone: of both streams, as where `2>&1 | head` has seen enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_takes_any_more_ends_nothing() {
+    let program = std::env::current_exe().unwrap();
+    let program = program.parent().unwrap().parent().unwrap().join("tgw-ingress");
+    let unread = "exec 3>&1; { exec \"$0\" 2>&1; echo \"$?\" >&3; } | exec true";
+    let shell = Process::of("/bin/sh").arg("-c").arg(unread).arg(&program.display().to_string());
+    let mut process = shell
+        .env("TELEGRAM_WEBHOOK_SECRET", "secret")
+        .env("AMQP_URL", "amqp://127.0.0.1:9")
+        .env("LOG_LEVEL", "debug")
+        .start();
+    process.wait_ready().await;
+}
