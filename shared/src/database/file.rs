@@ -1,6 +1,7 @@
 //! The open redb file, which the writer may close and open anew beneath its readers: after an I/O error
 //! redb refuses everything until it is opened again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{PoisonError, RwLock};
 
 use redb::{ReadTransaction, ReadableDatabase};
@@ -40,13 +41,20 @@ impl File {
         open: impl FnOnce() -> Result<redb::Database, DatabaseError>,
     ) -> Result<(), DatabaseError> {
         let mut file = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *file = None;
+        end(file.take());
         *file = Some(open()?);
         Ok(())
     }
 
     pub(super) fn close(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        end(self.0.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// What redb panics over once it panics over when it is closed too; the file is closed all the same.
+fn end(database: Option<redb::Database>) {
+    if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
+        tracing::debug!("closing the file panicked");
     }
 }
 

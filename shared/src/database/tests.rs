@@ -209,10 +209,12 @@ async fn an_empty_file_is_no_damage() {
 struct Disk {
     memory: Arc<InMemoryBackend>,
     is_full: Arc<AtomicBool>,
+    panics: Arc<AtomicBool>,
 }
 
 impl Disk {
     fn room(&self) -> io::Result<()> {
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "on cue");
         if self.is_full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
@@ -269,6 +271,28 @@ async fn a_disk_that_was_full_is_written_again_without_a_restart() {
     assert_eq!(
         database.read(|txn| Ok(txn.open_table(NUMBERS)?.get(4)?.map(|n| n.value()))).await,
         Ok(Some(4))
+    );
+}
+
+/// redb asserts here and there what a page of a sick disk need not keep.
+#[tokio::test]
+async fn a_panic_while_it_is_written_costs_what_was_written_and_nothing_else() {
+    let disk = Disk::default();
+    let again = disk.clone();
+    let database = Database::start(disk.open().unwrap(), None, Box::new(move || again.open())).unwrap();
+    put(&database, 1).await.unwrap();
+    disk.panics.store(true, Ordering::SeqCst);
+    let failed = tokio::time::timeout(std::time::Duration::from_secs(20), put(&database, 2)).await.unwrap();
+    assert!(matches!(failed, Err(DatabaseError::Disk(_))), "{failed:?}");
+    let mut tries = 0;
+    while let Err(error) = put(&database, 3).await {
+        assert!(matches!(error, DatabaseError::Disk(_)) && tries < 500, "{error}");
+        tries += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(
+        database.read(|txn| Ok(txn.open_table(NUMBERS)?.get(1)?.map(|n| n.value()))).await,
+        Ok(Some(1))
     );
 }
 

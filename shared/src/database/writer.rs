@@ -2,6 +2,7 @@
 //! when that is on disk. While one commit waits for the disk the next batch gathers, so the busier it is
 //! the fewer fsyncs a write costs (facts D1).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,7 +89,11 @@ impl Writer {
         if batch.is_empty() {
             return Ok(());
         }
-        let fate = self.file.with(|database| transact(database, batch));
+        // redb may panic over a page that has changed on disk: then the file is opened anew like after any other failure.
+        let fate = self.file.with(|database| {
+            let done = catch_unwind(AssertUnwindSafe(|| transact(database, batch)));
+            done.unwrap_or_else(|_| Err(DatabaseError::Disk("writing panicked".to_owned())))
+        });
         if let Err(DatabaseError::Disk(error)) = &fate {
             tracing::error!(error, "the database could not write; its file is opened anew");
             self.broken = true;
