@@ -1,6 +1,7 @@
 //! `tgw run`: ingress and worker in one process, on one port.
 
 use std::path::Path;
+use std::time::Duration;
 
 use shared::admin;
 use shared::data_dir;
@@ -17,6 +18,9 @@ use shared::window::{Shown, Window};
 use tokio_util::sync::CancellationToken;
 
 use crate::dead::{Keeper, Queue, Socket};
+
+/// How long the end waits for what is being written.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What the spans of the whole gateway in one process are called.
 pub const SERVICE_NAME: &str = "tgw";
@@ -114,8 +118,11 @@ impl Gateway {
             async { half(self.worker.run(both.clone()).await).await },
             letters
         );
-        if let Some(database) = self.database {
-            database.close().await;
+        // A disk that hangs must not keep the process: what is in its file is as safe there.
+        if let Some(database) = self.database
+            && tokio::time::timeout(GOODBYE, database.close()).await.is_err()
+        {
+            tracing::warn!("the disk hangs; the file was not closed");
         }
         match (ingress?, worker?) {
             (Stopped::Clean, Stopped::Clean) => Ok(Stopped::Clean),

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -178,4 +180,24 @@ async fn another_worker_takes_over_from_one_that_stops_under_load() {
     assert_eq!(world.telegram.calls_of("sendMessage").len(), chats.len(), "nothing is repeated");
     assert_eq!(world.conversation.count(), chats.len(), "no service was asked twice");
     drop(other);
+}
+
+/// Ctrl-Z in the midst of an export, or a debugger: it asks, and takes no answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_is_frozen_keeps_no_gateway() {
+    let mut world = World::embedded().await;
+    let mut tool = UnixStream::connect(world.worker_mut().data_dir().join("tgw.sock")).unwrap();
+    tool.set_nonblocking(true).unwrap();
+    let question = [&11_u32.to_be_bytes(), br#""CanReplay""#.as_slice()].concat();
+    // Until nothing more is taken from it, since its answers lie there.
+    let mut is_taken = true;
+    while is_taken {
+        is_taken = false;
+        while tool.write_all(&question).is_ok() {
+            is_taken = true;
+        }
+        pause(Duration::from_millis(300)).await;
+    }
+    let (code, took) = stop(&mut world).await;
+    assert!(code == 0 && took < GRACE, "{code} after {took:?}");
 }

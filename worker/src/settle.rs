@@ -31,6 +31,9 @@ use letter::letters;
 /// As often as this a panic is an attempt; then the update is poison, whatever the store knows.
 const PANICS: u32 = 5;
 
+/// The store's word on an attempt that was broken off is waited for so long: twice what one failed call costs (contract 9).
+const BREAK_OFF: Duration = Duration::from_millis(2500);
+
 /// Handles updates and settles them.
 pub struct Settler {
     pub handler: Arc<Handler>,
@@ -271,8 +274,12 @@ impl Work for Settler {
     /// The partition is lost or handed over, which is no attempt (design 3).
     async fn broken_off(&self, key: Option<UpdateKey>) {
         let Some(key) = key else { return };
-        if let Err(error) = self.handler.store.release(&key, &self.handler.worker).await {
-            tracing::debug!(%error, "an attempt that was broken off counts");
+        let releasing = self.handler.store.release(&key, &self.handler.worker);
+        match tokio::time::timeout(BREAK_OFF, releasing).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "an attempt that was broken off counts"),
+            // A disk that hangs must not keep the lane, and the process that stops.
+            Err(_) => tracing::debug!("the store does not say whether an attempt that was broken off counts"),
         }
     }
 }

@@ -24,6 +24,9 @@ const LARGEST: usize = 128 * 1024 * 1024;
 /// A tool asks one thing after the other; one that says nothing for so long has been forgotten in a terminal.
 const SILENCE: Duration = Duration::from_secs(3600);
 
+/// What a tool has asked for is waited for so long when the process is told to stop.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 /// Between two tries where the system accepts nobody: it has no descriptors left.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -111,7 +114,19 @@ impl Drop for Socket {
 }
 
 /// Ends with the tool, or with the process.
-async fn serve_one(mut tool: Stream, keeper: Keeper, stop: CancellationToken) {
+async fn serve_one(tool: Stream, keeper: Keeper, stop: CancellationToken) {
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GOODBYE).await;
+    };
+    // A tool that was stopped takes no answer, and a disk that hangs gives none.
+    tokio::select! {
+        () = serve_until(tool, keeper, &stop) => {}
+        () = late => {}
+    }
+}
+
+async fn serve_until(mut tool: Stream, keeper: Keeper, stop: &CancellationToken) {
     if send(&mut tool, &Reply::Yours).await.is_err() {
         return;
     }
