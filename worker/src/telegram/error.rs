@@ -61,11 +61,17 @@ pub fn read(status: u16, retry_after: Option<u64>, body: &[u8]) -> Result<(), Ca
             401 | 404 => Err(CallError::Token(status)),
             _ => Err(CallError::Failed {
                 why: format!("HTTP {status}, not an answer of the Bot API"),
-                ambiguous: false,
+                ambiguous: may_be_done(status),
             }),
         };
     };
     if answer.ok { Ok(()) } else { classify(status, retry_after, answer) }
+}
+
+/// Whether a call may have been carried out that was answered so, and not in the Bot API's words: a server that stands before
+/// it says 502 or 504 where it has passed the call on and knows no answer, and a 200 that can't be read was cut off.
+fn may_be_done(status: u16) -> bool {
+    matches!(status, 200..=299 | 502 | 504)
 }
 
 fn classify(status: u16, header: Option<u64>, answer: ApiAnswer) -> Result<(), CallError> {
@@ -132,6 +138,22 @@ mod tests {
     fn told(code: u16, description: &str) -> Result<(), CallError> {
         let body = serde_json::json!({"ok": false, "error_code": code, "description": description});
         read(code, None, body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn what_is_no_answer_of_the_bot_api_may_hide_that_it_was_done() {
+        for (status, body, expected) in [
+            (504, "<html>Gateway Time-out</html>", true),
+            (502, "", true),
+            (200, r#"{"ok":true,"result":{"message_id":5,"te"#, true),
+            (500, "<html>", false),
+            (503, "", false),
+            (400, "?", false),
+        ] {
+            let told = read(status, None, body.as_bytes());
+            let Err(CallError::Failed { ambiguous, .. }) = told else { panic!("{status}: {told:?}") };
+            assert_eq!(ambiguous, expected, "{status}");
+        }
     }
 
     #[test]
