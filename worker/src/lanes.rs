@@ -85,6 +85,13 @@ pub struct Lanes<W: Work> {
     inner: Arc<Inner<W>>,
 }
 
+/// Of a claim that ends without its lanes being waited for, by a panic, nothing goes on beside whoever has it next.
+impl<W: Work> Drop for Lanes<W> {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
 struct Inner<W: Work> {
     work: Arc<W>,
     hand: Mutex<Hand<W::Job>>,

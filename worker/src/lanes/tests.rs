@@ -343,3 +343,13 @@ async fn a_full_hand_is_waited_for_no_longer_than_it_makes_a_difference() {
     assert!((3..=6).contains(&at), "{begun:?}");
     lanes.idle().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn lanes_that_are_dropped_begin_nothing_more() {
+    let (diary, lanes) = lanes(10);
+    (1..4).for_each(|name| lanes.push(CHAT, job(name, 1000)));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    drop(lanes);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(*diary.0.lock().unwrap(), [("begin", 1), ("broken off", 1)]);
+}
