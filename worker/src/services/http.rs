@@ -10,8 +10,8 @@ const IDLE: usize = 256;
 
 /// Over HTTP/2 all calls of a service share a connection, so one whose peer has vanished would fail them all until
 /// the kernel gives it up: it is asked while calls wait on it.
-const PING_EVERY: Duration = Duration::from_secs(5);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+pub const PING_EVERY: Duration = Duration::from_secs(5);
+pub const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client for each way of speaking HTTP.
 pub struct Http {

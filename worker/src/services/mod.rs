@@ -3,7 +3,7 @@
 
 pub mod body;
 mod breaker;
-mod http;
+pub mod http;
 pub mod request;
 mod signature;
 

@@ -21,6 +21,7 @@ use super::settings::{OURS, Settings};
 use crate::events;
 use crate::fence::Fence;
 use crate::reply::Call;
+use crate::services::http::{PING_EVERY, PING_TIMEOUT};
 use crate::token::Token;
 
 /// A connection that is not made by then is none, and nothing was sent.
@@ -92,7 +93,10 @@ impl Telegram {
             .connect_timeout(settings.timeout().min(CONNECT))
             .redirect(reqwest::redirect::Policy::none())
             .pool_idle_timeout(Duration::from_secs(60))
-            .pool_max_idle_per_host(IDLE);
+            .pool_max_idle_per_host(IDLE)
+            // Over HTTP/2 all calls share a connection, which a time-out does not end.
+            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_timeout(PING_TIMEOUT);
         // A company's proxy leads to Telegram, not to this machine.
         if settings.is_local() {
             http = http.no_proxy();
