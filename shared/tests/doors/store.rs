@@ -336,3 +336,19 @@ async fn the_replies_of_all_workers_are_counted_for_a_second(stored: Stored) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+/// What lies under one user's name is nobody else's trouble: the server answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_wrong_kind_sends_nobody_else_away() {
+    let (Some(stored), Ok(url)) = (Stored::redis().await, std::env::var("TGW_TEST_REDIS_URL")) else {
+        return;
+    };
+    let (spoilt, well) = (key(&stored, 1, 7), key(&stored, 2, 8));
+    let mut client = ::redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let session = format!("tgw:{{{}:7}}:session", stored.bot);
+    let _: () = ::redis::cmd("RPUSH").arg(session).arg(1).query_async(&mut client).await.unwrap();
+    for _ in 0..5 {
+        assert!(matches!(stored.store.begin(&of(&spoilt, "a")).await, Err(StoreError::Away)));
+        run(&stored, &of(&well, "a")).await;
+    }
+}

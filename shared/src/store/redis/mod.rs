@@ -114,6 +114,10 @@ impl Store {
                 }
                 return Ok(value);
             }
+            Ok(Err(error)) if is_of_the_key(&error) => {
+                events::store_failed(&error);
+                return Err(StoreError::Away);
+            }
             Ok(Err(error)) => {
                 self.mend(part, &error);
                 error.to_string()
@@ -138,6 +142,12 @@ impl Store {
             Connector::One(_) | Connector::Cluster(_) => {}
         }
     }
+}
+
+/// The server answers, and can't do it with this key: its slot is being moved, or something else lies under its name.
+fn is_of_the_key(error: &RedisError) -> bool {
+    const CODES: [&str; 5] = ["TRYAGAIN", "ASK", "MOVED", "CROSSSLOT", "WRONGTYPE"];
+    error.code().is_some_and(|code| CODES.contains(&code))
 }
 
 impl Inner {

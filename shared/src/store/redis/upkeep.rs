@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::{ConnectionAddr, RedisError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::connection::{Connected, Connector};
 use super::{Inner, Store};
@@ -37,8 +38,9 @@ pub(super) async fn look_after(store: Weak<Inner>, at_once: Arc<Notify>) {
     let mut upkeep = Upkeep::default();
     while let Some(inner) = store.upgrade() {
         upkeep.look(&Store(inner)).await;
-        // A call that failed may be the first that hears of a fail-over.
-        while tokio::time::timeout(LOOK_EVERY, at_once.notified()).await.is_ok() {
+        let next = Instant::now() + LOOK_EVERY;
+        // A call that failed may be the first that hears of a fail-over. However many fail, it is looked in time.
+        while tokio::time::timeout_at(next, at_once.notified()).await.is_ok() {
             let Some(inner) = store.upgrade() else { return };
             upkeep.find(&Store(inner)).await;
         }
