@@ -15,9 +15,14 @@ use shared::spool::Tended;
 use shared::store::{self, Store};
 use shared::traces::{self, Traces};
 use shared::window::{Shown, Window};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::dead::{Keeper, Queue, Socket};
+
+/// How often `/ready` is brought up to date, and a disk that failed tried again.
+const LOOK: Duration = Duration::from_millis(200);
+const PROBE: Duration = Duration::from_secs(1);
 
 /// How long the end waits for what is being written.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -120,7 +125,7 @@ impl Gateway {
         );
         // A disk that hangs must not keep the process: what is in its file is as safe there.
         if let Some(database) = self.database
-            && tokio::time::timeout(GOODBYE, database.close()).await.is_err()
+            && timeout(GOODBYE, database.close()).await.is_err()
         {
             tracing::warn!("the disk hangs; the file was not closed");
         }
@@ -256,5 +261,22 @@ async fn embedded_queue(
     let opened = embedded::open(database, partitions).await;
     let (publisher, consumer) = opened.map_err(|error| Failure::Refused(error.to_string()))?;
     readiness.set("queue", "embedded", true);
+    tokio::spawn(tell(database.clone(), readiness.clone()));
     Ok((Publisher::Embedded(publisher), Consumer::Embedded(consumer)))
+}
+
+/// Says whether the embedded queue can take an update. A disk that failed is tried again, since nobody else may: a gateway
+/// that is not ready gets no requests.
+async fn tell(database: Database, readiness: Readiness) {
+    let mut probed = Instant::now();
+    loop {
+        let failing = database.is_failing();
+        readiness.set("queue", if failing { "failing" } else { "embedded" }, !failing);
+        if failing && probed.elapsed() >= PROBE {
+            probed = Instant::now();
+            // How it went is seen at the next look.
+            let _ = timeout(PROBE, database.write(|_| Ok(()))).await;
+        }
+        sleep(LOOK).await;
+    }
 }

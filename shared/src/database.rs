@@ -4,6 +4,7 @@
 //! What the records mean is not known here: a room that keeps something brings its own tables.
 
 mod file;
+mod health;
 mod job;
 mod look;
 mod open;
@@ -22,6 +23,7 @@ pub use open::OpenError;
 pub(crate) use salvage::Salvage;
 
 use file::File;
+use health::Health;
 use job::Task;
 use open::Lock;
 use writer::{Message, Writer};
@@ -64,6 +66,7 @@ pub enum DatabaseError {
 pub struct Database {
     file: Arc<File>,
     jobs: mpsc::Sender<Message>,
+    health: Arc<Health>,
     set_aside: Option<Arc<Path>>,
     reads: Arc<Semaphore>,
 }
@@ -90,10 +93,16 @@ impl Database {
     ) -> std::io::Result<Self> {
         let file = Arc::new(File::new(database));
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let writer = Writer::new(Arc::clone(&file), reopen, waiting);
+        let health = Arc::new(Health::default());
+        let writer = Writer::new(Arc::clone(&file), Arc::clone(&health), reopen, waiting);
         let run = move || writer.run(lock);
         std::thread::Builder::new().name("tgw-database".to_owned()).spawn(run)?;
-        Ok(Self { file, jobs, set_aside: None, reads: Arc::new(Semaphore::new(READS)) })
+        Ok(Self { file, jobs, health, set_aside: None, reads: Arc::new(Semaphore::new(READS)) })
+    }
+
+    /// Whether the last write failed by the disk, or one hangs. Only a write finds out that it is well again.
+    pub fn is_failing(&self) -> bool {
+        self.health.is_failing()
     }
 
     /// Where `open` put a file that it found damaged.

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use harness::{Answer, Process, SHORT, Update, WorldBuilder, http_client, over_both_worlds, wait_for};
+use harness::{
+    Answer, Process, SHORT, Update, WorldBuilder, http_client, over_both_worlds, post_to, wait_for,
+};
 use serde_json::{Value, json};
 
 over_both_worlds!(
@@ -123,4 +125,38 @@ async fn a_log_that_nobody_takes_any_more_ends_nothing() {
         .env("LOG_LEVEL", "debug")
         .start();
     process.wait_ready().await;
+}
+
+/// Of its file: what is longer is refused as on a disk that is full.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_disk_is_full_is_not_ready_until_there_is_room() {
+    let program = std::env::current_exe().unwrap();
+    let program = program.parent().unwrap().parent().unwrap().join("tgw");
+    let limited = "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" run";
+    let mut shell = Process::of("/bin/sh").arg("-c").arg(limited).arg(&program.display().to_string());
+    for service in ["CONVERSATION", "MATCHING", "NOTIFICATION", "USER_PROFILE"] {
+        shell = shell.env(&format!("{service}_SERVICE_URL"), "sample:");
+    }
+    let mut process = shell
+        .env("TELEGRAM_WEBHOOK_SECRET", "secret")
+        .env("TELEGRAM_BOT_TOKEN", "123456:TESTTOKEN-abcdefghijklmnopqrstuvwxyz")
+        .env("TELEGRAM_API_URL", "http://127.0.0.1:9")
+        .start();
+    process.wait_ready().await;
+    let url = process.base_url();
+    let post = async |user: i64| {
+        let update = Update::text(user, &"x".repeat(200_000));
+        post_to(&process, Some("secret"), update.bytes()).await.status
+    };
+    let mut user = 1;
+    while post(user).await == 200 {
+        user += 1;
+        assert!(user < 1000, "its file has no end");
+    }
+    let ready = async || http_client().get(format!("{url}/ready")).send().await.unwrap().status().as_u16();
+    wait_for("it says so", SHORT, async || (ready().await == 503).then_some(())).await;
+    let more = ["--pid", &process.pid().to_string(), "--fsize=unlimited"];
+    assert!(std::process::Command::new("prlimit").args(more).status().unwrap().success());
+    wait_for("it is ready again", SHORT, async || (ready().await == 200).then_some(())).await;
+    assert_eq!(post(user).await, 200);
 }

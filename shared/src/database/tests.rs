@@ -257,6 +257,7 @@ async fn a_disk_that_was_full_is_written_again_without_a_restart() {
     disk.is_full.store(true, Ordering::SeqCst);
     assert!(matches!(put(&database, 2).await, Err(DatabaseError::Disk(_))));
     assert!(matches!(put(&database, 3).await, Err(DatabaseError::Disk(_))));
+    assert!(database.is_failing());
     disk.is_full.store(false, Ordering::SeqCst);
     let mut tries = 0;
     while let Err(error) = put(&database, 4).await {
@@ -264,6 +265,7 @@ async fn a_disk_that_was_full_is_written_again_without_a_restart() {
         tries += 1;
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+    assert!(!database.is_failing());
     assert_eq!(
         database.read(|txn| Ok(txn.open_table(NUMBERS)?.get(1)?.map(|n| n.value()))).await,
         Ok(Some(1))

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::file::{File, disk};
+use super::health::Health;
 use super::job::Job;
 use super::open::Lock;
 use super::{DatabaseError, Reopen};
@@ -29,6 +30,7 @@ pub(super) enum Message {
 
 pub(super) struct Writer {
     file: Arc<File>,
+    health: Arc<Health>,
     reopen: Reopen,
     waiting: mpsc::Receiver<Message>,
     closers: Vec<oneshot::Sender<()>>,
@@ -38,8 +40,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(file: Arc<File>, reopen: Reopen, waiting: mpsc::Receiver<Message>) -> Self {
-        Self { file, reopen, waiting, closers: Vec::new(), broken: false, opened: None }
+    pub(super) fn new(
+        file: Arc<File>,
+        health: Arc<Health>,
+        reopen: Reopen,
+        waiting: mpsc::Receiver<Message>,
+    ) -> Self {
+        Self { file, health, reopen, waiting, closers: Vec::new(), broken: false, opened: None }
     }
 
     /// Writes until nobody can ask any more, then closes the file and lets go of `lock`.
@@ -76,7 +83,10 @@ impl Writer {
     /// Writes all of `batch` in one transaction. If one job spoils it, each gets a transaction of its own,
     /// in the same order, so that the bad one fails alone.
     fn write(&mut self, mut batch: Vec<Box<dyn Job>>) {
-        match self.commit(&mut batch) {
+        self.health.begin();
+        let fate = self.commit(&mut batch);
+        self.health.end(matches!(fate, Err(DatabaseError::Disk(_))));
+        match fate {
             Err(DatabaseError::Refused(_)) if batch.len() > 1 => {
                 batch.into_iter().for_each(|job| self.write(vec![job]));
             }
