@@ -14,6 +14,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use redb::{ReadTransaction, WriteTransaction};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -45,6 +46,9 @@ const WAITING: usize = 1024;
 /// Reads that are under way at once, each on a thread. Where each of 32 partitions had one, `tgw run` had 55 threads of the
 /// runtime's under load and took no more updates a second (docs/performance.md).
 const READS: usize = 4;
+
+/// How long a probe is waited for.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// Why something could not be written or read. Every write is all or nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +107,11 @@ impl Database {
     /// Whether the last write failed by the disk, or one hangs. Only a write finds out that it is well again.
     pub fn is_failing(&self) -> bool {
         self.health.is_failing()
+    }
+
+    /// Writes nothing, to see whether a disk that failed takes something again; for up to a second.
+    pub async fn probe(&self) -> bool {
+        tokio::time::timeout(PROBE, self.write(|_| Ok(()))).await.is_ok_and(|written| written.is_ok())
     }
 
     /// Where `open` put a file that it found damaged.

@@ -68,6 +68,12 @@ impl ProcessBuilder {
         self.command("/bin/sh", &["-c", opened, &line]).env("TERM", "xterm")
     }
 
+    /// In a shell, whose `$0` it is.
+    #[must_use]
+    pub fn in_shell(&self, script: &str) -> Self {
+        self.command("/bin/sh", &["-c", script, &binary(&self.binary).display().to_string()])
+    }
+
     /// Starts it, and does not wait for anything.
     #[must_use]
     pub fn start(self) -> Process {

@@ -115,11 +115,9 @@ async fn run_logs_json_where_it_is_asked_for_json() {
 /// Whoever read the log has gone: of both streams, as where `2>&1 | head` has seen enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_takes_any_more_ends_nothing() {
-    let program = std::env::current_exe().unwrap();
-    let program = program.parent().unwrap().parent().unwrap().join("tgw-ingress");
     let unread = "exec 3>&1; { exec \"$0\" 2>&1; echo \"$?\" >&3; } | exec true";
-    let shell = Process::of("/bin/sh").arg("-c").arg(unread).arg(&program.display().to_string());
-    let mut process = shell
+    let mut process = Process::of("tgw-ingress")
+        .in_shell(unread)
         .env("TELEGRAM_WEBHOOK_SECRET", "secret")
         .env("AMQP_URL", "amqp://127.0.0.1:9")
         .env("LOG_LEVEL", "debug")
@@ -130,10 +128,8 @@ async fn a_log_that_nobody_takes_any_more_ends_nothing() {
 /// Of its file: what is longer is refused as on a disk that is full.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_whose_disk_is_full_is_not_ready_until_there_is_room() {
-    let program = std::env::current_exe().unwrap();
-    let program = program.parent().unwrap().parent().unwrap().join("tgw");
     let limited = "trap '' XFSZ; ulimit -S -f 8192; exec \"$0\" run";
-    let mut shell = Process::of("/bin/sh").arg("-c").arg(limited).arg(&program.display().to_string());
+    let mut shell = Process::of("tgw").in_shell(limited);
     for service in ["CONVERSATION", "MATCHING", "NOTIFICATION", "USER_PROFILE"] {
         shell = shell.env(&format!("{service}_SERVICE_URL"), "sample:");
     }

@@ -87,9 +87,7 @@ impl Teller {
             }
             if self.inner.failing.load(Ordering::Relaxed) && probed.elapsed() >= PROBE {
                 probed = Instant::now();
-                let writing = tokio::time::timeout(PROBE, self.inner.database.write(|_| Ok(())));
-                let is_well = writing.await.is_ok_and(|written| written.is_ok());
-                self.inner.failing.store(!is_well, Ordering::Relaxed);
+                self.inner.failing.store(!self.inner.database.probe().await, Ordering::Relaxed);
             }
         }
     }

@@ -13,7 +13,7 @@ use shared::queue::rabbitmq::{self, Fanout, Heard, Hearing, Look, Settings};
 use shared::readiness::Readiness;
 use tokio::time::{Instant, timeout};
 
-use crate::backend::{LONG, PARTITIONS, Place, Queue, claim, envelope};
+use crate::backend::{LONG, PARTITIONS, Place, Queue, claim, connect, envelope};
 
 /// More than a connection has channels.
 const MANY: usize = 2_500;
@@ -106,4 +106,23 @@ async fn who_watches_another_is_refused_nothing_and_misses_him() {
     timeout(LONG, gone).await.unwrap();
     let log = rabbit.log();
     assert!(!log.contains("channel exception"), "{log}");
+}
+
+/// Who waits for a partition asks for it again and again: the broker is not asked for a connection each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_more_connections_are_allowed_few_are_asked_for() {
+    let mut rabbit = Rabbit::private().await;
+    let settings = Settings::new(rabbit.url(), "crowded", PARTITIONS).unwrap();
+    let (owner, other) = (connect(&settings), connect(&settings));
+    let held = claim(&owner, PARTITION, 1).await;
+    claim(&other, PARTITION + 1, 1).await.release().await;
+    rabbit.control(&["set_vhost_limits", r#"{"max-connections": 2}"#]);
+    for _ in 0..50 {
+        assert!(matches!(other.claim(PARTITION, 1).await, Err(ClaimError::Held)));
+    }
+    let log = rabbit.log();
+    let asked = log.matches("connection limit").count();
+    assert!((1..5).contains(&asked), "{asked}: {log}");
+    held.release().await;
+    claim(&other, PARTITION, 1).await.release().await;
 }

@@ -22,6 +22,7 @@ use super::Settings;
 use super::connection::{Connection, open_as, open_channel};
 use super::consuming::ConsumerChannel;
 use super::dead::DeadError;
+use super::lease::RESOURCE_LOCKED;
 use super::topology::closing_code;
 
 /// The broker's answer.
@@ -29,9 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A desk answers in milliseconds, unless its process is frozen.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// The broker's code for an exclusive queue that is another connection's.
-const RESOURCE_LOCKED: u16 = 405;
 
 /// Questions that may wait. A visitor asks one at a time, so this is how many may come at once; the oldest are dropped.
 const WAITING: i32 = 64;

@@ -76,9 +76,13 @@ impl Scout {
     /// The connection for one look.
     fn take(&self) -> Option<Arc<Shared>> {
         let mut inner = self.inner();
-        let shared = inner.shared.as_ref()?;
-        let lives = |made: &Option<Connection>| made.as_ref().is_some_and(|it| it.status().connected());
-        if inner.looks >= LOOKS || !shared.get().is_none_or(lives) {
+        let ended = match inner.shared.as_ref()?.get() {
+            // A broker that allows no more connections is not asked for one at each look.
+            Some(None) => return None,
+            Some(Some(made)) => !made.status().connected(),
+            None => false,
+        };
+        if ended || inner.looks >= LOOKS {
             (inner.shared, inner.looks) = (Some(Arc::default()), 0);
         }
         inner.looks += 1;
