@@ -247,7 +247,8 @@ pub struct Delivery {
     pub content: Result<Envelope, bytes::Bytes>,
     /// It was handed out before, perhaps to a process that died of it.
     pub redelivered: bool,
-    /// How often the broker saw it come back (facts R7); 0 where it does not count.
+    /// How often the broker saw it come back (facts R7), without this claim's renewals; 0 where it does not count. Less by
+    /// a few for one that came back before and was first handed out after a renewal: nobody knows which it saw.
     pub returns: u32,
     pub receipt: Receipt,
 }

@@ -12,6 +12,7 @@ crate::over_both!(Queue, rabbitmq:
     a_renewed_claim_is_handed_the_lowest_first,
     what_was_handed_out_before_a_renewal_can_still_be_acked,
     a_paused_claim_is_handed_nothing_more,
+    a_renewal_is_no_return,
 );
 
 const LANE: i64 = 7;
@@ -95,4 +96,25 @@ async fn a_paused_claim_is_handed_nothing_more(queue: Queue) {
     assert!(claim.updates.deliveries.try_recv().is_err());
     claim.renew(10).await.unwrap();
     assert_eq!(first(&mut claim, 3).await, (0..3).collect());
+}
+
+/// Returns are all that tells poison where no store can be asked (facts R7).
+async fn a_renewal_is_no_return(queue: Queue) {
+    const RENEWALS: u32 = 5;
+    publish(&queue.publisher, 0..2, LANE).await;
+    let mut claim = queue.claim(partition(), 10).await;
+    if !claim.has_to_be_renewed() {
+        return;
+    }
+    let returns = |taken: Vec<Delivery>| taken.iter().map(|delivery| delivery.returns).collect::<Vec<u32>>();
+    let looks = returns(take(&mut claim, 2).await);
+    for renewal in 0..RENEWALS {
+        claim.renew(10).await.unwrap();
+        assert_eq!(returns(take(&mut claim, 2).await), looks, "renewal {renewal}");
+    }
+    claim.release().await;
+    // The next owner can't tell them from what a death leaves.
+    let mut next = queue.claim(partition(), 10).await;
+    let counted = returns(take(&mut next, 2).await);
+    assert!(counted.iter().all(|&count| count > RENEWALS), "{counted:?}");
 }

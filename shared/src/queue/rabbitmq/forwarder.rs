@@ -92,8 +92,17 @@ pub(super) fn start(holding: Holding, subscription: Subscription, prefetch: u16)
     let (orders_in, orders) = mpsc::channel(1);
     let (deliveries, updates) = updates(&subscription, prefetch);
     let partition = holding.partition;
-    let forwarder =
-        Forwarder { holding, subscription, deliveries, orders, paused: false, closing, releasing, lost };
+    let forwarder = Forwarder {
+        holding,
+        subscription,
+        deliveries,
+        orders,
+        paused: false,
+        renewals: 0,
+        closing,
+        releasing,
+        lost,
+    };
     let (closing, releasing) = (forwarder.closing.clone(), forwarder.releasing.clone());
     let lost = forwarder.lost.clone();
     let forwarder = Some(tokio::spawn(forwarder.run()));
@@ -113,6 +122,8 @@ struct Forwarder {
     deliveries: mpsc::Sender<Delivery>,
     orders: mpsc::Receiver<Order>,
     paused: bool,
+    /// How often the broker has counted a return, for what was in hand, that was nobody's trouble.
+    renewals: u32,
     closing: CancellationToken,
     releasing: CancellationToken,
     lost: CancellationToken,
@@ -183,6 +194,7 @@ impl Forwarder {
                 self.subscription.acks.supersede();
                 let closed = self.subscription.channel.close(200, "taken again".into());
                 closed.await.map_err(|_| ClaimError::Away)?;
+                self.renewals = self.renewals.saturating_add(1);
                 let Holding { consumer, connection, partition, .. } = &self.holding;
                 let subscribing = consumer.subscribe(connection, *partition, prefetch, OLD_CONSUMER);
                 self.subscription = subscribing.await?;
@@ -220,7 +232,7 @@ impl Forwarder {
         Delivery {
             content,
             redelivered: delivery.redelivered,
-            returns: wire::returns(&delivery.properties),
+            returns: wire::returns(&delivery.properties).saturating_sub(self.renewals),
             receipt: queue::Receipt::RabbitMq(receipt),
         }
     }
