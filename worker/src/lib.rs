@@ -10,6 +10,7 @@ mod asked;
 mod bulk;
 mod claim;
 mod company;
+mod connections;
 mod events;
 mod explain;
 mod fence;

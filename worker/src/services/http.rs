@@ -5,8 +5,7 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder};
 
-/// Connections to a service that wait for the next call.
-const IDLE: usize = 256;
+use crate::connections::{IDLE, KEPT};
 
 /// Over HTTP/2 all calls of a service share a connection, so one whose peer has vanished would fail them all until
 /// the kernel gives it up: it is asked while calls wait on it.
@@ -50,6 +49,7 @@ fn builder() -> ClientBuilder {
         // After a burst; without a bound the connections of a thousand calls would stay open for as long as the
         // services keep them.
         .pool_max_idle_per_host(IDLE)
+        .pool_idle_timeout(KEPT)
         .http2_keep_alive_interval(PING_EVERY)
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .http2_adaptive_window(true)

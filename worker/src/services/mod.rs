@@ -17,6 +17,7 @@ use shared::clock;
 use shared::traces::{Kind, Span};
 use tokio::sync::Semaphore;
 
+use crate::connections::Connections;
 use crate::events;
 use crate::fence::Fence;
 use crate::reply::Answer;
@@ -85,6 +86,7 @@ struct Service {
     headers: HeaderMap,
     signer: Option<Signer>,
     slots: Semaphore,
+    connections: Connections,
     breaker: Mutex<Breaker>,
 }
 
@@ -146,6 +148,7 @@ impl Service {
             headers: headers(config),
             signer: config.sign.as_deref().map(Signer::new),
             slots: Semaphore::new(config.concurrency as usize),
+            connections: Connections::default(),
             breaker: Mutex::new(Breaker::new(limits)),
         }
     }
@@ -159,6 +162,7 @@ impl Service {
     ) -> Result<Answer, ServiceError> {
         // The semaphore is never closed; a permit that can't be had would just mean no limit.
         let _slot = self.slots.acquire().await;
+        let _connection = self.connections.take().await;
         fence.pass().await;
         let Some(pass) = self.lock_breaker().may_call(Instant::now()) else {
             events::service_called(
@@ -198,6 +202,7 @@ impl Service {
             asked = asked.header(TIME_HEADER, time).header(SIGNATURE_HEADER, signature);
         }
         let mut response = asked.send().await.map_err(broken)?;
+        self.connections.answered(response.version());
         let status = response.status().as_u16();
         if !(200..300).contains(&status) {
             return Err(ServiceError::Status(status));

@@ -18,6 +18,7 @@ use super::pace::{Chat, Pace, Wait, weight};
 use super::park::Note;
 use super::replies::Replies;
 use super::settings::{OURS, Settings};
+use crate::connections::{Connections, IDLE, KEPT, Place};
 use crate::events;
 use crate::fence::Fence;
 use crate::reply::Call;
@@ -26,9 +27,6 @@ use crate::token::Token;
 
 /// A connection that is not made by then is none, and nothing was sent.
 const CONNECT: Duration = Duration::from_secs(5);
-
-/// Connections that wait for the next call, after a burst.
-const IDLE: usize = 256;
 
 /// An answer is a message at most; more than this is not the Bot API.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
@@ -77,6 +75,7 @@ pub enum BotName {
 #[derive(Clone)]
 pub struct Telegram {
     http: reqwest::Client,
+    connections: Arc<Connections>,
     settings: Arc<Settings>,
     token: watch::Sender<Token>,
     fence: Fence,
@@ -92,7 +91,7 @@ impl Telegram {
             .timeout(settings.timeout())
             .connect_timeout(settings.timeout().min(CONNECT))
             .redirect(reqwest::redirect::Policy::none())
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(KEPT)
             .pool_max_idle_per_host(IDLE)
             // Over HTTP/2 all calls share a connection, which a time-out does not end.
             .http2_keep_alive_interval(PING_EVERY)
@@ -105,7 +104,8 @@ impl Telegram {
         let (parks, _) = watch::channel(Duration::ZERO);
         let pace = Arc::new(Mutex::new(Pace::new(settings.private)));
         let replies = Arc::default();
-        Ok(Self { http: http.build()?, settings: Arc::new(settings), token, fence, pace, parks, replies })
+        let (http, connections) = (http.build()?, Arc::default());
+        Ok(Self { http, connections, settings: Arc::new(settings), token, fence, pace, parks, replies })
     }
 
     pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
@@ -145,11 +145,10 @@ impl Telegram {
         let mut not_before = None;
         loop {
             let chat = Chat::of(&params);
-            let may_go = self.wait_for_turn(chat.as_ref(), weight(&call.method, &params), not_before, going);
-            if !may_go.await {
-                return Sent::Aborted;
-            }
+            let turn = self.wait_for_turn(chat.as_ref(), weight(&call.method, &params), not_before, going);
+            let Some(place) = turn.await else { return Sent::Aborted };
             let result = self.call(&call.method, &params).await;
+            drop(place);
             let Err(error) = result else {
                 self.pace().served();
                 if !going.bulk {
@@ -194,7 +193,11 @@ impl Telegram {
     pub async fn hint(&self, call: &Call) {
         let chat = Chat::of(&call.params);
         let asked = self.pace().ask(chat.as_ref(), 0, Instant::now());
-        if asked.is_err() || self.fence.pass().now_or_never().is_none() {
+        if asked.is_err() {
+            return;
+        }
+        let _place = self.connections.take().await;
+        if self.fence.pass().now_or_never().is_none() {
             return;
         }
         if let Err(CallError::RetryAfter(wait)) = self.call(&call.method, &call.params).await
@@ -204,14 +207,14 @@ impl Telegram {
         }
     }
 
-    /// Until the call may be made; false where it is not to be made any more.
+    /// Until the call may be made, and a connection for it; nothing where it is not to be made any more.
     async fn wait_for_turn(
         &self,
         chat: Option<&Chat>,
         weight: u32,
         not_before: Option<Instant>,
         going: &Going<'_>,
-    ) -> bool {
+    ) -> Option<Place<'_>> {
         loop {
             let now = Instant::now();
             let wait = match not_before.filter(|until| *until > now) {
@@ -228,12 +231,11 @@ impl Telegram {
                     going.halt.run_until_cancelled(waited).await.flatten()
                 }
             };
-            if over.is_none() {
-                return false;
-            }
+            over?;
         }
-        let heard = going.abort.run_until_cancelled(self.fence.pass()).await;
-        heard.is_some() && !going.abort.is_cancelled()
+        let place = self.connections.take().await;
+        going.abort.run_until_cancelled(self.fence.pass()).await?;
+        (!going.abort.is_cancelled()).then_some(place)
     }
 
     fn refused(&self, chat: Option<&Chat>, wait: Duration) {
@@ -306,6 +308,7 @@ impl Telegram {
         let body = serde_json::to_vec(params).unwrap_or_default();
         let request = self.http.post(address).header(header::CONTENT_TYPE, "application/json").body(body);
         let mut response = request.send().await.map_err(failed)?;
+        self.connections.answered(response.version());
         let retry_after = response.headers().get(header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
         let mut body = Vec::new();

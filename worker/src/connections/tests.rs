@@ -1,0 +1,156 @@
+//! The rule by itself, and that it is asked before each call. The clock stands still as long as anything can go on.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use futures_util::future::join_all;
+use shared::settings::Values;
+use shared::traces::Span;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::fence::Fence;
+use crate::reply::Call;
+use crate::routes::ServiceConfig;
+use crate::services::{Placed, Request, Services};
+use crate::telegram::{Going, Sent, Settings, Telegram};
+
+/// So many calls at once, each of which is answered after that time: how many were under way together, and how
+/// long all took.
+async fn burst(connections: &Connections, calls: usize, answer: Duration) -> (usize, Duration) {
+    let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let begun = Instant::now();
+    let call = || async {
+        let _place = connections.take().await;
+        most.fetch_max(under_way.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        sleep(answer).await;
+        under_way.fetch_sub(1, Ordering::Relaxed);
+    };
+    join_all((0..calls).map(|_| call())).await;
+    (most.load(Ordering::Relaxed), begun.elapsed())
+}
+
+const QUICK: Duration = Duration::from_millis(1);
+const SLOW: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_quick_peer_is_led_to_by_few() {
+    let (most, _) = burst(&Connections::default(), 500, QUICK).await;
+    assert_eq!(most, FEW);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_peers_calls_wait_once_for_a_moment() {
+    let connections = Connections::default();
+    let (most, took) = burst(&connections, 500, SLOW).await;
+    assert_eq!(most, 500);
+    assert!(took < SLOW + WAIT * 2, "{took:?}");
+    // The pool has kept these.
+    let (_, took) = burst(&connections, IDLE, SLOW).await;
+    assert!(took < SLOW + Duration::from_millis(5), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_needs_any_more_is_forgotten() {
+    let connections = Connections::default();
+    burst(&connections, 500, SLOW).await;
+    for _ in 0..3 {
+        sleep(KEPT + SLOW).await;
+        burst(&connections, FEW + 8, QUICK).await;
+    }
+    let (most, _) = burst(&connections, 500, QUICK).await;
+    assert!((FEW..=FEW + 8).contains(&most), "{most}");
+    // And after a silence.
+    burst(&connections, 500, SLOW).await;
+    sleep(KEPT * 3).await;
+    let (most, _) = burst(&connections, 500, QUICK).await;
+    assert_eq!(most, FEW);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_where_all_share_one() {
+    let connections = Connections::default();
+    connections.answered(Version::HTTP_2);
+    let (most, took) = burst(&connections, 500, SLOW).await;
+    assert_eq!(most, 500);
+    assert!(took < SLOW + Duration::from_millis(5), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_given_up_gives_its_place_back() {
+    let connections = Connections::default();
+    for _ in 0..1000 {
+        let calls = burst(&connections, FEW + 8, SLOW);
+        tokio::time::timeout(Duration::from_millis(10), calls).await.unwrap_err();
+    }
+    let (most, _) = burst(&connections, 500, QUICK).await;
+    assert_eq!(most, FEW);
+}
+
+/// More than have a place at once.
+const CALLS: usize = FEW * 2;
+
+/// A service, and a Telegram, that answers each request; its address, and how many connections were made to it.
+async fn peer() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = accepted.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(answer(stream));
+        }
+    });
+    (address, accepted)
+}
+
+/// Each request that is sent here ends with its body's brace.
+async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    const BODY: &str = r#"{"ok":true,"result":true,"type":"text","content":"ok"}"#;
+    let (mut read, mut request) = ([0; 4096], Vec::new());
+    loop {
+        let length = stream.read(&mut read).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        request.extend_from_slice(read.get(..length).unwrap_or_default());
+        if request.ends_with(b"}") {
+            request.clear();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len());
+            stream.write_all(head.as_bytes()).await?;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_a_services_calls_is_no_burst_of_connections() {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let (address, accepted) = peer().await;
+    let (url, timeout) = (address.parse().unwrap(), Duration::from_secs(10));
+    let placed = Placed { name: "quick".to_owned(), url, timeout, config: ServiceConfig::default() };
+    let services = Services::new(vec![placed]).unwrap();
+    let request = Request { body: "{}".into(), request_id: String::new(), traceparent: String::new() };
+    let (fence, span) = (Fence::default(), Span::default());
+    let calls = (0..CALLS).map(|_| services.call("quick", &request, &fence, &span));
+    assert!(join_all(calls).await.iter().all(Result::is_ok));
+    assert!(accepted.load(Ordering::Relaxed) < CALLS, "{accepted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_messages_is_no_burst_of_connections() {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let (address, accepted) = peer().await;
+    let values = [("TELEGRAM_API_URL", address), ("TELEGRAM_BOT_TOKEN", "1:a".to_owned())];
+    let telegram = Telegram::new(Settings::read(&Values::of(values)).unwrap(), Fence::default()).unwrap();
+    let (abort, halt) = <(CancellationToken, CancellationToken)>::default();
+    let going = Going { abort: &abort, halt: &halt, note: None, bulk: false, once: false };
+    let message = |chat: usize| Call::new("sendMessage").with("chat_id", chat).with("text", "hello");
+    let messages: Vec<Call> = (1..=CALLS).map(message).collect();
+    let sent = join_all(messages.iter().map(|message| telegram.send(message, &going))).await;
+    assert!(sent.iter().all(|sent| *sent == Sent::Yes), "{sent:?}");
+    assert!(accepted.load(Ordering::Relaxed) < CALLS, "{accepted:?}");
+}
