@@ -1,6 +1,6 @@
 //! How many connections lead to a peer: about as many as its answers take. The HTTP client makes one for each call that
 //! finds none idle, so that some hundred updates that begin at once make some hundred connections to a peer which
-//! answers within a millisecond; and each costs it a socket, and this process some 20 KB. So a call waits for a moment
+//! answers within a millisecond; and each costs it a socket, and this process some 25 KB. So a call waits for a moment
 //! until another one's comes free, and only then makes its own.
 //!
 //! The client's pool can't be asked. What is counted here is what has to be in it: a place for each connection, taken by a
@@ -25,8 +25,8 @@ pub const KEPT: Duration = Duration::from_secs(60);
 const FEW: usize = 64;
 
 /// How long a call waits at most. So late are calls of a slow peer when more of them are under way than were in the last
-/// minute: one of three seconds does not show it. Shorter (25 ms), and a machine that is busy itself takes its own
-/// delay for the peer's (docs/performance.md).
+/// minute: one of three seconds does not show it. With a quarter of it a machine that is busy itself took its own delay
+/// for the peer's (docs/performance.md).
 const WAIT: Duration = Duration::from_millis(100);
 
 /// The places of one peer.
@@ -72,8 +72,8 @@ impl Connections {
         Place(self)
     }
 
-    /// The peer answered in that version.
-    pub fn answered(&self, version: Version) {
+    /// The peer does, as far as is known.
+    pub fn speaks(&self, version: Version) {
         self.shared.store(version == Version::HTTP_2, Ordering::Relaxed);
     }
 

@@ -1,5 +1,6 @@
-//! The rule by itself, and that it is asked before each call. The clock stands still as long as anything can go on.
+//! The rule by itself, and that it is asked before the calls of a service and of Telegram.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -8,6 +9,8 @@ use shared::settings::Values;
 use shared::traces::Span;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -73,7 +76,7 @@ async fn what_nobody_needs_any_more_is_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_where_all_share_one() {
     let connections = Connections::default();
-    connections.answered(Version::HTTP_2);
+    connections.speaks(Version::HTTP_2);
     let (most, took) = burst(&connections, 500, SLOW).await;
     assert_eq!(most, 500);
     assert!(took < SLOW + Duration::from_millis(5), "{took:?}");
@@ -108,6 +111,22 @@ async fn peer() -> (String, Arc<AtomicUsize>) {
     (address, accepted)
 }
 
+/// As long as that is kept the clock stands still, also where all that goes on is in the kernel: tokio moves one that is
+/// paused only while no such task runs.
+struct Stopped(oneshot::Sender<()>, JoinHandle<()>);
+
+fn stop_clock() -> Stopped {
+    let (kept, gone) = oneshot::channel();
+    Stopped(kept, tokio::task::spawn_blocking(move || assert!(gone.blocking_recv().is_err())))
+}
+
+impl Stopped {
+    async fn end(self) {
+        drop(self.0);
+        self.1.await.unwrap();
+    }
+}
+
 /// Each request that is sent here ends with its body's brace.
 async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     const BODY: &str = r#"{"ok":true,"result":true,"type":"text","content":"ok"}"#;
@@ -135,8 +154,10 @@ async fn a_burst_of_a_services_calls_is_no_burst_of_connections() {
     let services = Services::new(vec![placed]).unwrap();
     let request = Request { body: "{}".into(), request_id: String::new(), traceparent: String::new() };
     let (fence, span) = (Fence::default(), Span::default());
+    let stopped = stop_clock();
     let calls = (0..CALLS).map(|_| services.call("quick", &request, &fence, &span));
     assert!(join_all(calls).await.iter().all(Result::is_ok));
+    stopped.end().await;
     assert!(accepted.load(Ordering::Relaxed) < CALLS, "{accepted:?}");
 }
 
@@ -144,13 +165,56 @@ async fn a_burst_of_a_services_calls_is_no_burst_of_connections() {
 async fn a_burst_of_messages_is_no_burst_of_connections() {
     rustls::crypto::ring::default_provider().install_default().ok();
     let (address, accepted) = peer().await;
-    let values = [("TELEGRAM_API_URL", address), ("TELEGRAM_BOT_TOKEN", "1:a".to_owned())];
-    let telegram = Telegram::new(Settings::read(&Values::of(values)).unwrap(), Fence::default()).unwrap();
+    let telegram = telegram(address);
     let (abort, halt) = <(CancellationToken, CancellationToken)>::default();
-    let going = Going { abort: &abort, halt: &halt, note: None, bulk: false, once: false };
-    let message = |chat: usize| Call::new("sendMessage").with("chat_id", chat).with("text", "hello");
-    let messages: Vec<Call> = (1..=CALLS).map(message).collect();
+    let (messages, going) = (messages(CALLS), going(&abort, &halt));
+    let stopped = stop_clock();
     let sent = join_all(messages.iter().map(|message| telegram.send(message, &going))).await;
+    stopped.end().await;
     assert!(sent.iter().all(|sent| *sent == Sent::Yes), "{sent:?}");
     assert!(accepted.load(Ordering::Relaxed) < CALLS, "{accepted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_connection_sends_nothing_after_the_end() {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    // Nobody answers there.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let telegram = telegram(format!("http://{}", silent.local_addr().unwrap()));
+    let (abort, halt) = <(CancellationToken, CancellationToken)>::default();
+    let (messages, one_more) = (messages(FEW), messages(1));
+    let goes_on = going(&halt, &halt);
+    let before = join_all(messages.iter().map(|message| telegram.send(message, &goes_on)));
+    let one_more = async {
+        let going = going(&abort, &halt);
+        let begun = Instant::now();
+        let mut sending = pin!(telegram.send(one_more.first().unwrap(), &going));
+        assert!(futures_util::poll!(sending.as_mut()).is_pending());
+        abort.cancel();
+        (sending.await, begun.elapsed())
+    };
+    tokio::select! {
+        biased;
+        _ = before => panic!("nobody answers"),
+        // One that is sent all the same has its time-out first.
+        (sent, took) = one_more => assert!(sent == Sent::Aborted && took < WAIT * 2, "{sent:?} after {took:?}"),
+    }
+}
+
+fn telegram(address: String) -> Telegram {
+    let values = [
+        ("TELEGRAM_API_URL", address),
+        ("TELEGRAM_BOT_TOKEN", "1:a".to_owned()),
+        ("CHAT_BURST", "100".to_owned()),
+    ];
+    Telegram::new(Settings::read(&Values::of(values)).unwrap(), Fence::default()).unwrap()
+}
+
+/// Each to a chat of its own.
+fn messages(count: usize) -> Vec<Call> {
+    (1..=count).map(|chat| Call::new("sendMessage").with("chat_id", chat).with("text", "hello")).collect()
+}
+
+fn going<'a>(abort: &'a CancellationToken, halt: &'a CancellationToken) -> Going<'a> {
+    Going { abort, halt, note: None, bulk: false, once: false }
 }

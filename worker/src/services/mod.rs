@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use reqwest::Version;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use shared::clock;
 use shared::traces::{Kind, Span};
@@ -140,6 +141,10 @@ impl Service {
             window: config.breaker_window,
             rest: config.breaker_rest,
         };
+        let connections = Connections::default();
+        if config.http2 == Some(true) {
+            connections.speaks(Version::HTTP_2);
+        }
         Self {
             http,
             url,
@@ -148,7 +153,7 @@ impl Service {
             headers: headers(config),
             signer: config.sign.as_deref().map(Signer::new),
             slots: Semaphore::new(config.concurrency as usize),
-            connections: Connections::default(),
+            connections,
             breaker: Mutex::new(Breaker::new(limits)),
         }
     }
@@ -162,6 +167,8 @@ impl Service {
     ) -> Result<Answer, ServiceError> {
         // The semaphore is never closed; a permit that can't be had would just mean no limit.
         let _slot = self.slots.acquire().await;
+        // While the broker is silent nobody holds a connection, so that not all make one when it is heard.
+        fence.pass().await;
         let _connection = self.connections.take().await;
         fence.pass().await;
         let Some(pass) = self.lock_breaker().may_call(Instant::now()) else {
@@ -202,7 +209,7 @@ impl Service {
             asked = asked.header(TIME_HEADER, time).header(SIGNATURE_HEADER, signature);
         }
         let mut response = asked.send().await.map_err(broken)?;
-        self.connections.answered(response.version());
+        self.connections.speaks(response.version());
         let status = response.status().as_u16();
         if !(200..300).contains(&status) {
             return Err(ServiceError::Status(status));

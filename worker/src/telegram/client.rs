@@ -192,12 +192,9 @@ impl Telegram {
     /// refused for longer than any call waits, nothing else waits for it: a call is told by itself.
     pub async fn hint(&self, call: &Call) {
         let chat = Chat::of(&call.params);
-        let asked = self.pace().ask(chat.as_ref(), 0, Instant::now());
-        if asked.is_err() {
-            return;
-        }
         let _place = self.connections.take().await;
-        if self.fence.pass().now_or_never().is_none() {
+        let asked = self.pace().ask(chat.as_ref(), 0, Instant::now());
+        if asked.is_err() || self.fence.pass().now_or_never().is_none() {
             return;
         }
         if let Err(CallError::RetryAfter(wait)) = self.call(&call.method, &call.params).await
@@ -233,6 +230,8 @@ impl Telegram {
             };
             over?;
         }
+        // While the broker is silent nobody holds a connection, so that not all make one when it is heard.
+        going.abort.run_until_cancelled(self.fence.pass()).await?;
         let place = self.connections.take().await;
         going.abort.run_until_cancelled(self.fence.pass()).await?;
         (!going.abort.is_cancelled()).then_some(place)
@@ -308,7 +307,7 @@ impl Telegram {
         let body = serde_json::to_vec(params).unwrap_or_default();
         let request = self.http.post(address).header(header::CONTENT_TYPE, "application/json").body(body);
         let mut response = request.send().await.map_err(failed)?;
-        self.connections.answered(response.version());
+        self.connections.speaks(response.version());
         let retry_after = response.headers().get(header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
         let mut body = Vec::new();
