@@ -204,8 +204,9 @@ pub async fn run_with_admin(
     let server = admin::server(listener, readiness, messages(&settings, &parts)).map_err(failed)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
-    events::listening(address);
     let application = Application::build(settings, parts).await?;
+    // Whoever reads this may send a SIGHUP, which is heard from here on, and would have ended the process before.
+    events::listening(address);
     // The pages stay for a while after the signal even if nothing is in hand, so that whoever asks can notice.
     let lingering = async {
         stop.cancelled().await;
