@@ -7,29 +7,12 @@ pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// `ms` since the epoch as RFC 3339 in UTC with milliseconds: `2026-01-31T12:00:00.123Z`. Digit by digit, since it stands
-/// in every line of the log, and `format!` takes three times as long.
+/// `ms` since the epoch as RFC 3339 in UTC with milliseconds: `2026-01-31T12:00:00.123Z`.
 pub fn rfc3339(ms: u64) -> String {
     let (days, in_day) = (ms / 86_400_000, ms % 86_400_000);
     let (year, month, day) = civil(days as i64);
     let (hour, minute, second) = (in_day / 3_600_000, in_day / 60_000 % 60, in_day / 1000 % 60);
-    let mut text = String::with_capacity("2026-01-31T12:00:00.123Z".len());
-    let parts = [(year as u64, 4, '-'), (month as u64, 2, '-'), (day as u64, 2, 'T'), (hour, 2, ':')];
-    for (number, digits, end) in
-        parts.into_iter().chain([(minute, 2, ':'), (second, 2, '.'), (in_day % 1000, 3, 'Z')])
-    {
-        push(&mut text, number, digits);
-        text.push(end);
-    }
-    text
-}
-
-/// With zeros before it, up to so many digits.
-fn push(text: &mut String, number: u64, digits: u32) {
-    if digits > 1 || number > 9 {
-        push(text, number / 10, digits.saturating_sub(1));
-    }
-    text.push(char::from(b'0' + (number % 10) as u8));
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", in_day % 1000)
 }
 
 /// Days since the epoch to (year, month, day), by Howard Hinnant's `civil_from_days`.

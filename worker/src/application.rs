@@ -198,14 +198,16 @@ pub async fn run_with_admin(
     parts: Parts,
     stop: CancellationToken,
 ) -> Result<Stopped, Failure> {
-    let failed = |error| Failure::Failed(format!("can't listen on {}: {error}", settings.listen));
+    let listen = settings.listen;
+    let failed = |error| Failure::Failed(format!("can't listen on {listen}: {error}"));
     let (readiness, linger) = (parts.readiness.clone(), admin::linger(settings.grace));
     let address = listener.local_addr().map_err(failed)?;
-    let server = admin::server(listener, readiness, messages(&settings, &parts)).map_err(failed)?;
+    let messages = messages(&settings, &parts);
+    // First, since it hears SIGHUP from then on: whoever sees that the worker is there may send one.
+    let application = Application::build(settings, parts).await?;
+    let server = admin::server(listener, readiness, messages).map_err(failed)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
-    let application = Application::build(settings, parts).await?;
-    // Whoever reads this may send a SIGHUP, which is heard from here on, and would have ended the process before.
     events::listening(address);
     // The pages stay for a while after the signal even if nothing is in hand, so that whoever asks can notice.
     let lingering = async {

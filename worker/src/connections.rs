@@ -15,6 +15,8 @@ use reqwest::Version;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use crate::fence::Fence;
+
 /// Connections that wait for the next call, after a burst; the pool closes others.
 pub const IDLE: usize = 256;
 
@@ -25,8 +27,8 @@ pub const KEPT: Duration = Duration::from_secs(60);
 const FEW: usize = 64;
 
 /// How long a call waits at most. So late are calls of a slow peer when more of them are under way than were in the last
-/// minute: one of three seconds does not show it. With a quarter of it a machine that is busy itself took its own delay
-/// for the peer's (docs/performance.md).
+/// minute: one of three seconds does not show it. With a quarter of it, and half as many places, a machine that is busy
+/// itself took its own delay for the peer's (docs/performance.md).
 const WAIT: Duration = Duration::from_millis(100);
 
 /// The places of one peer.
@@ -70,6 +72,15 @@ impl Connections {
             None => self.window().places += 1,
         }
         Place(self)
+    }
+
+    /// Likewise, for a call before which the broker has to be heard. Nobody has a place while it is silent: else all
+    /// would make their connections in the moment when it is heard.
+    pub async fn take_behind(&self, fence: &Fence) -> Place<'_> {
+        fence.pass().await;
+        let place = self.take().await;
+        fence.pass().await;
+        place
     }
 
     /// The peer does, as far as is known.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use futures_util::future::join_all;
+use shared::queue::{Consumer, rabbitmq};
+use shared::readiness::Readiness;
 use shared::settings::Values;
 use shared::traces::Span;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -91,6 +93,18 @@ async fn a_call_that_is_given_up_gives_its_place_back() {
     }
     let (most, _) = burst(&connections, 500, QUICK).await;
     assert_eq!(most, FEW);
+}
+
+/// The broker is never heard there.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_broker_has_no_place() {
+    let settings = rabbitmq::Settings::new("amqp://127.0.0.1:1", "test", 1).unwrap();
+    let consumer = rabbitmq::consumer(settings, Readiness::default(), "broker");
+    let (fence, connections) = (Fence::of(&Consumer::RabbitMq(consumer)), Connections::default());
+    let mut waiting = pin!(join_all((0..CALLS).map(|_| connections.take_behind(&fence))));
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    let (_, took) = burst(&connections, FEW, QUICK).await;
+    assert!(took < WAIT, "{took:?}");
 }
 
 /// More than have a place at once.

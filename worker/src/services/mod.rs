@@ -167,10 +167,7 @@ impl Service {
     ) -> Result<Answer, ServiceError> {
         // The semaphore is never closed; a permit that can't be had would just mean no limit.
         let _slot = self.slots.acquire().await;
-        // While the broker is silent nobody holds a connection, so that not all make one when it is heard.
-        fence.pass().await;
-        let _connection = self.connections.take().await;
-        fence.pass().await;
+        let _connection = self.connections.take_behind(fence).await;
         let Some(pass) = self.lock_breaker().may_call(Instant::now()) else {
             events::service_called(
                 name,

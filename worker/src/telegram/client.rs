@@ -230,10 +230,7 @@ impl Telegram {
             };
             over?;
         }
-        // While the broker is silent nobody holds a connection, so that not all make one when it is heard.
-        going.abort.run_until_cancelled(self.fence.pass()).await?;
-        let place = self.connections.take().await;
-        going.abort.run_until_cancelled(self.fence.pass()).await?;
+        let place = going.abort.run_until_cancelled(self.connections.take_behind(&self.fence)).await?;
         (!going.abort.is_cancelled()).then_some(place)
     }
 
