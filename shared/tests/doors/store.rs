@@ -12,6 +12,7 @@ crate::over_stores!(
     a_redelivery_to_the_same_worker_is_no_attempt_but_a_panic_is,
     what_another_worker_had_begun_is_a_suspect,
     a_release_takes_the_attempt_back,
+    a_release_where_nothing_was_counted_takes_nothing_back,
     a_worker_that_lost_an_update_is_fenced,
     a_worker_whose_update_another_ended_is_fenced,
     a_claim_that_is_not_there_fences_nobody,
@@ -108,6 +109,16 @@ async fn a_release_takes_the_attempt_back(stored: Stored) {
     stored.store.release(&key, "w5").await.unwrap();
     let begin = Begin { suspect: false, ..of(&key, "w6") };
     assert_eq!(stored.store.begin(&begin).await.unwrap(), Begun::Suspect(1));
+}
+
+/// What it wrote since is all that the store knows of its update.
+async fn a_release_where_nothing_was_counted_takes_nothing_back(stored: Stored) {
+    let (store, key) = (&stored.store, key(&stored, 1, 5));
+    store.plan(&key, "w1", &Bytes::from_static(b"plan"), None).await.unwrap();
+    store.release(&key, "w1").await.unwrap();
+    assert_eq!(run(&stored, &of(&key, "w2")).await.attempts, 1);
+    let begin = Begin { suspect: false, ..of(&key, "w3") };
+    assert_eq!(store.begin(&begin).await.unwrap(), Begun::Suspect(1));
 }
 
 async fn a_worker_that_lost_an_update_is_fenced(stored: Stored) {

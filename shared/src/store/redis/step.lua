@@ -55,7 +55,9 @@ if step == 'finish' then
 end
 if step == 'release' then
   if claim then
-    redis.call('HINCRBY', KEYS[1], 'attempts', -1)
+    -- None was counted if Redis lost its memory since `begin`.
+    local attempts = tonumber(redis.call('HGET', KEYS[1], 'attempts')) or 0
+    if attempts > 0 then redis.call('HSET', KEYS[1], 'attempts', attempts - 1) end
     redis.call('HDEL', KEYS[1], 'claim')
   end
   return 1
