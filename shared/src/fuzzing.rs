@@ -101,32 +101,41 @@ fn passes(envelope: &Envelope) {
     }
 }
 
-/// A message made of bytes: a line `m` with its id, and lines of a header's number, its type and its value;
-/// after an empty line the body. So the seeds can be read, and a fuzzer finds its way.
+const NAMES: [&str; 8] = [
+    "tgw-kind",
+    "tgw-received",
+    "tgw-lane",
+    "tgw-bot",
+    "tgw-replay",
+    "traceparent",
+    "x-delivery-count",
+    "tgw-version",
+];
+
+/// A message made of bytes: a line `m` with its id, `k` with its type, `c` with what it is correlated by, `a` with its
+/// application, and lines of a header's number, its type and its value; after an empty line the
+/// body. So the seeds can be read, and a fuzzer finds its way.
 fn message(data: &[u8]) -> (BasicProperties, Bytes) {
     let end = data.windows(2).position(|pair| pair == b"\n\n").unwrap_or(data.len());
     let body = Bytes::copy_from_slice(data.get(end + 2..).unwrap_or_default());
     let mut headers = FieldTable::default();
     let mut properties = BasicProperties::default();
     for line in data[..end].split(|byte| *byte == b'\n').take(32) {
-        if let [b'm', id @ ..] = line {
-            // A short string has at most 255 bytes.
-            let id = String::from_utf8_lossy(&id[..id.len().min(80)]).into_owned();
-            properties = properties.with_message_id(id.into());
-            continue;
-        }
-        let [name, kind, value @ ..] = line else { continue };
-        let names = [
-            "tgw-kind",
-            "tgw-received",
-            "tgw-lane",
-            "tgw-bot",
-            "tgw-replay",
-            "traceparent",
-            "x-delivery-count",
-            "tgw-version",
-        ];
-        headers.insert(names[usize::from(*name) % names.len()].into(), value_of(*kind, value));
+        let [name, value @ ..] = line else { continue };
+        // A short string has at most 255 bytes, and a stray byte becomes three.
+        let text = String::from_utf8_lossy(&value[..value.len().min(80)]).into_owned();
+        properties = match name {
+            b'm' => properties.with_message_id(text.into()),
+            b'k' => properties.with_type(text.into()),
+            b'c' => properties.with_correlation_id(text.into()),
+            b'a' => properties.with_app_id(text.into()),
+            _ => {
+                if let [kind, value @ ..] = value {
+                    headers.insert(NAMES[usize::from(*name) % NAMES.len()].into(), value_of(*kind, value));
+                }
+                properties
+            }
+        };
     }
     (properties.with_headers(headers), body)
 }

@@ -6,9 +6,6 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::update::Peek;
 
-/// The version of what an envelope carries beside the bytes. A reader takes this and every earlier one.
-pub const VERSION: u32 = 1;
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// 0 or more, fits 63 bits.

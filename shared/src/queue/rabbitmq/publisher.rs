@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::future::select_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lapin::BasicProperties;
 use lapin::types::ShortString;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -140,10 +140,11 @@ async fn serve(
     inboxes: Arc<[Mutex<mpsc::Receiver<Job>>]>,
     relay: Option<Relay>,
 ) -> String {
-    let mut owners = Vec::with_capacity(CHANNELS);
+    // Of these only who is woken is looked at.
+    let mut owners = FuturesUnordered::new();
     for inbox in inboxes.iter() {
         match owner::open_confirming(&connection).await {
-            Ok(channel) => owners.push(Box::pin(owner::run(&connection, channel, inbox))),
+            Ok(channel) => owners.push(owner::run(&connection, channel, inbox)),
             Err(error) => return error.to_string(),
         }
     }
@@ -154,9 +155,11 @@ async fn serve(
         std::future::pending().await
     };
     let error = tokio::select! {
-        (error, ..) = select_all(owners) => error,
+        Some(error) = owners.next() => error,
         error = relaying => error,
     };
+    // They have the inboxes.
+    drop(owners);
     for inbox in inboxes.iter() {
         if let Ok(mut inbox) = inbox.try_lock() {
             while inbox.try_recv().is_ok() {}

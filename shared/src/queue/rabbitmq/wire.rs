@@ -1,16 +1,22 @@
-//! Envelopes and letters as AMQP messages. The body is the update's own bytes; all else is in headers, of
-//! our own names, since the broker's x-death does not survive a republish (facts R13).
+//! Envelopes and letters as AMQP messages. The body is the update's own bytes. What every update has is in the
+//! properties that AMQP itself names; what a replay, a trace or a letter adds is in headers of our own names, since the
+//! broker's x-death does not survive a republish (facts R13).
+//!
+//! A table of headers costs: the broker reads it, and so does lapin, entry by entry. The five values of every update in
+//! one took the broker and lapin a sixth of all that a confirmed publish costs (docs/performance.md).
 
 use bytes::Bytes;
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use crate::queue::envelope::VERSION;
 use crate::queue::{Envelope, Letter, Reason, Replayed};
 use crate::update;
 
 /// Survives a restart of the broker.
 const PERSISTENT: u8 = 2;
+
+/// The version of a letter's headers. A reader takes this and every earlier one.
+const VERSION: i64 = 1;
 
 #[derive(Default)]
 struct Headers(FieldTable);
@@ -31,16 +37,18 @@ impl Headers {
     }
 }
 
-/// The headers of a message that was delivered.
-struct Read<'a>(Option<&'a FieldTable>);
+#[derive(Clone, Copy)]
+struct Written {
+    received_ms: u64,
+    bot: Option<u64>,
+}
+
+/// The properties of a message that was delivered.
+struct Read<'a>(&'a BasicProperties);
 
 impl<'a> Read<'a> {
-    fn of(properties: &'a BasicProperties) -> Self {
-        Self(properties.headers().as_ref())
-    }
-
     fn get(&self, name: &str) -> Option<&'a AMQPValue> {
-        self.0?.inner().get(name)
+        self.0.headers().as_ref()?.inner().get(name)
     }
 
     fn number(&self, name: &str) -> Option<i64> {
@@ -51,6 +59,26 @@ impl<'a> Read<'a> {
         Some(self.get(name)?.as_long_string()?.to_string())
     }
 
+    /// What the application's id says, if it is ours.
+    fn written(&self) -> Option<Written> {
+        let mut words = self.0.app_id().as_ref()?.as_str().split(' ');
+        if words.next() != Some(WRITTEN_BY) {
+            return None;
+        }
+        Some(Written {
+            received_ms: words.next()?.parse().ok()?,
+            bot: words.next().and_then(|bot| bot.parse().ok()),
+        })
+    }
+
+    /// Of an update as it is written now, or by the header of a letter, or of an update of the first version.
+    fn bot(&self) -> Option<u64> {
+        match self.written() {
+            Some(written) => written.bot,
+            None => self.number("tgw-bot").map(|bot| bot as u64),
+        }
+    }
+
     fn replayed(&self) -> Option<Replayed> {
         let at_ms = self.number("tgw-replayed-at")? as u64;
         let by = self.text("tgw-replayed-by").unwrap_or_default();
@@ -58,44 +86,68 @@ impl<'a> Read<'a> {
     }
 }
 
+/// What made a message, and how it is written, as of now: the beginning of its application's id. A reader takes this and
+/// every earlier one. The first had no such id, and all in headers.
+const WRITTEN_BY: &str = "tgw/2";
+
+/// The message's id is the update's, what it is correlated by the lane, and its type the kind. The rest is in the id of the
+/// application, as `tgw/2 1790000000123 77`: when it was received, in milliseconds, and the bot. Not in AMQP's timestamp: it
+/// counts seconds, and a broker can be set to write its own there.
 pub(crate) fn envelope_properties(envelope: &Envelope) -> BasicProperties {
+    let mut written_by = format!("{WRITTEN_BY} {}", envelope.received_ms);
+    if let Some(bot) = envelope.bot {
+        written_by.push(' ');
+        written_by.push_str(itoa::Buffer::new().format(bot));
+    }
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_content_type("application/json".into())
+        .with_message_id(envelope.update_id.to_string().into())
+        .with_app_id(written_by.into());
+    if let Some(lane) = envelope.lane {
+        properties = properties.with_correlation_id(lane.to_string().into());
+    }
+    let mut headers = Headers::default();
+    match ShortString::try_new(envelope.kind.as_str()) {
+        Ok(kind) => properties = properties.with_type(kind),
+        // A kind of 64 letters (the most that is taken) may have 256 bytes.
+        Err(_) => headers = headers.text("tgw-kind", Some(&envelope.kind)),
+    }
     let replayed = envelope.replayed.as_ref();
-    let headers = Headers::default()
-        .number("tgw-version", Some(i64::from(VERSION)))
-        .text("tgw-kind", Some(&envelope.kind))
-        .number("tgw-lane", envelope.lane)
-        .number("tgw-bot", envelope.bot.map(|bot| bot as i64))
-        .number("tgw-received", Some(envelope.received_ms as i64))
+    let headers = headers
         .number("tgw-replay", (envelope.replay > 0).then_some(i64::from(envelope.replay)))
         .number("tgw-replayed-at", replayed.map(|replayed| replayed.at_ms as i64))
         .text("tgw-replayed-by", replayed.map(|replayed| replayed.by.as_str()))
         .number("tgw-first-failed", replayed.map(|replayed| replayed.first_failed_ms as i64))
         .text("traceparent", envelope.traceparent.as_deref());
-    BasicProperties::default()
-        .with_delivery_mode(PERSISTENT)
-        .with_content_type("application/json".into())
-        .with_message_id(envelope.update_id.to_string().into())
-        .with_headers(headers.0)
+    if headers.0.inner().is_empty() { properties } else { properties.with_headers(headers.0) }
 }
 
-/// The envelope of a delivered message. What has no headers of ours (somebody put it there by hand) is
-/// looked at as the ingress would; what is no update at all is given back as its bytes.
+/// The envelope of a delivered message, as it is written now or as it was at first. What is neither (somebody put it there
+/// by hand) is looked at as the ingress would; what is no update at all is given back as its bytes.
 pub(crate) fn read_envelope(properties: &BasicProperties, body: Bytes) -> Result<Envelope, Bytes> {
-    let headers = Read::of(properties);
-    let update_id = properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok());
-    let update_id = update_id.filter(|id| *id <= i64::MAX as u64);
-    if let (Some(update_id), Some(kind), Some(received)) =
-        (update_id, headers.text("tgw-kind"), headers.number("tgw-received"))
-    {
+    let read = Read(properties);
+    let written = read.written();
+    let update_id = number(properties.message_id()).filter(|id| *id <= i64::MAX as u64);
+    let of_type = || Some(properties.kind().as_ref()?.as_str().to_owned());
+    let kind = written.and_then(|_| of_type()).or_else(|| read.text("tgw-kind"));
+    let received_ms = match written {
+        Some(written) => Some(written.received_ms),
+        None => read.number("tgw-received").map(|at| at as u64),
+    };
+    if let (Some(update_id), Some(kind), Some(received_ms)) = (update_id, kind, received_ms) {
         return Ok(Envelope {
             update_id,
-            bot: headers.number("tgw-bot").map(|bot| bot as u64),
+            bot: read.bot(),
             kind,
-            lane: headers.number("tgw-lane"),
-            received_ms: received as u64,
-            replay: headers.number("tgw-replay").unwrap_or(0) as u32,
-            replayed: headers.replayed(),
-            traceparent: headers.text("traceparent"),
+            lane: match written {
+                Some(_) => number(properties.correlation_id()),
+                None => read.number("tgw-lane"),
+            },
+            received_ms,
+            replay: read.number("tgw-replay").unwrap_or(0) as u32,
+            replayed: read.replayed(),
+            traceparent: read.text("traceparent"),
             body,
         });
     }
@@ -103,6 +155,10 @@ pub(crate) fn read_envelope(properties: &BasicProperties, body: Bytes) -> Result
         Ok(peek) => Ok(Envelope::received(peek, None, None, body)),
         Err(_) => Err(body),
     }
+}
+
+fn number<N: std::str::FromStr>(property: &Option<ShortString>) -> Option<N> {
+    property.as_ref()?.as_str().parse().ok()
 }
 
 /// How often a quorum queue saw this message come back.
@@ -124,7 +180,7 @@ fn whole(value: &AMQPValue) -> Option<i64> {
 
 pub(crate) fn letter_properties(letter: &Letter) -> BasicProperties {
     let headers = Headers::default()
-        .number("tgw-version", Some(i64::from(VERSION)))
+        .number("tgw-version", Some(VERSION))
         .text("tgw-reason", Some(letter.reason.as_str()))
         .text("tgw-error", Some(&letter.error))
         .number("tgw-update-id", letter.update_id.map(|id| id as i64))
@@ -163,7 +219,7 @@ pub(crate) fn letter_body(letter: &Letter) -> Bytes {
 /// A letter as it was buried. What somebody put into the queue by hand, or the broker itself (facts R16), is a letter
 /// too: poison where the bytes are an update, else malformed.
 pub(crate) fn read_letter(properties: &BasicProperties, mut body: Bytes) -> Letter {
-    let headers = Read::of(properties);
+    let headers = Read(properties);
     let reason = headers.text("tgw-reason").and_then(|word| Reason::of(&word));
     let Some(reason) = reason else { return not_ours(&headers, body) };
     let update_bytes = headers.number("tgw-update-bytes").and_then(|length| usize::try_from(length).ok());
@@ -174,7 +230,7 @@ pub(crate) fn read_letter(properties: &BasicProperties, mut body: Bytes) -> Lett
         reason,
         error: headers.text("tgw-error").unwrap_or_default(),
         update_id: headers.number("tgw-update-id").map(|id| id as u64),
-        bot: headers.number("tgw-bot").map(|bot| bot as u64),
+        bot: headers.bot(),
         kind: headers.text("tgw-kind").unwrap_or_default(),
         lane: headers.number("tgw-lane"),
         chat_id: headers.number("tgw-chat"),
@@ -194,7 +250,7 @@ pub(crate) fn read_letter(properties: &BasicProperties, mut body: Bytes) -> Lett
 }
 
 fn not_ours(headers: &Read<'_>, body: Bytes) -> Letter {
-    let (bot, traceparent) = (headers.number("tgw-bot").map(|bot| bot as u64), headers.text("traceparent"));
+    let (bot, traceparent) = (headers.bot(), headers.text("traceparent"));
     let by_broker = headers.text("x-first-death-reason");
     let error = by_broker.map_or_else(
         || "put there by somebody else".to_owned(),
@@ -238,6 +294,35 @@ mod tests {
             let sent = envelope(update_id);
             assert_eq!(read_envelope(&envelope_properties(&sent), sent.body.clone()), Ok(sent));
         }
+        let least =
+            Envelope { bot: None, lane: None, replay: 0, replayed: None, traceparent: None, ..envelope(9) };
+        for kind in ["", "message", &"\u{1f980}".repeat(64)] {
+            let sent = Envelope { kind: kind.to_owned(), ..least.clone() };
+            let properties = envelope_properties(&sent);
+            assert_eq!(read_envelope(&properties, sent.body.clone()), Ok(sent));
+            assert_eq!(properties.headers().is_some(), kind.len() > 255, "a table of headers is dear");
+        }
+    }
+
+    /// As the first versions wrote it: such messages may wait in people's queues.
+    #[test]
+    fn an_envelope_that_is_all_headers_is_read_for_ever() {
+        let sent = envelope(9);
+        let headers = Headers::default()
+            .number("tgw-version", Some(1))
+            .text("tgw-kind", Some("message"))
+            .number("tgw-lane", Some(-5))
+            .number("tgw-bot", Some(77))
+            .number("tgw-received", Some(1_700_000_000_123))
+            .number("tgw-replay", Some(3))
+            .number("tgw-replayed-at", Some(1_700_000_000_456))
+            .text("tgw-replayed-by", Some("ann@host"))
+            .number("tgw-first-failed", Some(7))
+            .text("traceparent", sent.traceparent.as_deref());
+        let properties = BasicProperties::default().with_message_id("9".into()).with_headers(headers.0);
+        // A broker may have put its own time there since.
+        let properties = properties.with_timestamp(1_700_000_099);
+        assert_eq!(read_envelope(&properties, sent.body.clone()), Ok(sent));
     }
 
     #[test]
@@ -269,6 +354,9 @@ mod tests {
         let read = |body: &'static str| read_letter(&BasicProperties::default(), body.into());
         let update = read("{\"update_id\":9,\"message\":{\"chat\":{\"id\":4}}}");
         assert_eq!((update.reason, update.update_id, update.lane), (Reason::Poison, Some(9), Some(4)));
+        // What the broker gives up has the properties that the update had.
+        let properties = envelope_properties(&envelope(9));
+        assert_eq!(read_letter(&properties, "{\"update_id\":9}".into()).bot, Some(77));
         assert_eq!(read("nonsense").reason, Reason::Malformed);
     }
 
@@ -277,6 +365,14 @@ mod tests {
         let body = Bytes::from_static(b"{\"update_id\":9,\"message\":{\"chat\":{\"id\":4}}}");
         let read = read_envelope(&BasicProperties::default(), body.clone()).unwrap();
         assert_eq!((read.update_id, read.lane, read.kind.as_str()), (9, Some(4), "message"));
-        assert_eq!(read_envelope(&BasicProperties::default(), "nonsense".into()), Err("nonsense".into()));
+        let foreign = BasicProperties::default()
+            .with_message_id("5".into())
+            .with_type("message".into())
+            .with_timestamp(1_700_000_099)
+            .with_app_id("shop/2 1700000000123".into());
+        assert_eq!(read_envelope(&foreign, body).unwrap().update_id, 9);
+        for properties in [BasicProperties::default(), foreign] {
+            assert_eq!(read_envelope(&properties, "nonsense".into()), Err("nonsense".into()));
+        }
     }
 }
