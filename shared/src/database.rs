@@ -109,6 +109,13 @@ impl Database {
         self.health.is_failing()
     }
 
+    /// How many times a commit failed so far, or could not begin since the file was not opened again yet. What it was to
+    /// write may be there all the same: whoever asks in the `then` of a write knows by the number whether there was such a
+    /// one since the last time.
+    pub fn failures(&self) -> u64 {
+        self.health.failures()
+    }
+
     /// Writes nothing, to see whether a disk that failed takes something again; for up to a second.
     pub async fn probe(&self) -> bool {
         tokio::time::timeout(PROBE, self.write(|_| Ok(()))).await.is_ok_and(|written| written.is_ok())
@@ -192,4 +199,4 @@ impl Database {
 pub(crate) type Reopen = Box<dyn Fn() -> Result<redb::Database, DatabaseError> + Send>;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,6 +15,8 @@ pub(super) struct Health {
     failed: AtomicBool,
     /// When the write that is under way began, ms since `START` and one more; 0 where there is none.
     begun: AtomicU64,
+    /// How many failed by the disk so far.
+    failures: AtomicU64,
 }
 
 impl Health {
@@ -25,6 +27,11 @@ impl Health {
     pub(super) fn end(&self, failed: bool) {
         self.begun.store(0, Ordering::Relaxed);
         self.failed.store(failed, Ordering::Relaxed);
+        self.failures.fetch_add(u64::from(failed), Ordering::Relaxed);
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_failing(&self) -> bool {

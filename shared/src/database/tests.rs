@@ -206,9 +206,11 @@ async fn an_empty_file_is_no_damage() {
 
 /// A disk that fails on cue. What it holds outlives the database on it.
 #[derive(Clone, Debug, Default)]
-struct Disk {
+pub(crate) struct Disk {
     memory: Arc<InMemoryBackend>,
     is_full: Arc<AtomicBool>,
+    /// It has what is written, and says that it has not.
+    pub denies: Arc<AtomicBool>,
     panics: Arc<AtomicBool>,
 }
 
@@ -220,6 +222,11 @@ impl Disk {
 
     fn open(&self) -> Result<redb::Database, DatabaseError> {
         redb::Builder::new().create_with_backend(self.clone()).map_err(file::disk)
+    }
+
+    pub fn database(&self) -> Database {
+        let again = self.clone();
+        Database::start(self.open().unwrap(), None, Box::new(move || again.open())).unwrap()
     }
 }
 
@@ -239,6 +246,9 @@ impl StorageBackend for Disk {
 
     fn sync_data(&self) -> io::Result<()> {
         self.room()?;
+        if self.denies.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::Other.into());
+        }
         self.memory.sync_data()
     }
 
@@ -251,13 +261,14 @@ impl StorageBackend for Disk {
 #[tokio::test]
 async fn a_disk_that_was_full_is_written_again_without_a_restart() {
     let disk = Disk::default();
-    let again = disk.clone();
-    let database = Database::start(disk.open().unwrap(), None, Box::new(move || again.open())).unwrap();
+    let database = disk.database();
     put(&database, 1).await.unwrap();
+    assert_eq!(database.failures(), 0);
     disk.is_full.store(true, Ordering::SeqCst);
     assert!(matches!(put(&database, 2).await, Err(DatabaseError::Disk(_))));
     assert!(matches!(put(&database, 3).await, Err(DatabaseError::Disk(_))));
     assert!(database.is_failing());
+    assert_eq!(database.failures(), 2);
     disk.is_full.store(false, Ordering::SeqCst);
     let mut tries = 0;
     while let Err(error) = put(&database, 4).await {
@@ -280,8 +291,7 @@ async fn a_disk_that_was_full_is_written_again_without_a_restart() {
 #[tokio::test]
 async fn a_panic_while_it_is_written_costs_what_was_written_and_nothing_else() {
     let disk = Disk::default();
-    let again = disk.clone();
-    let database = Database::start(disk.open().unwrap(), None, Box::new(move || again.open())).unwrap();
+    let database = disk.database();
     put(&database, 1).await.unwrap();
     disk.panics.store(true, Ordering::SeqCst);
     let failed = tokio::time::timeout(std::time::Duration::from_secs(20), put(&database, 2)).await.unwrap();

@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
+use futures_util::poll;
 use shared::database::Database;
 use shared::queue::embedded::{Consumer, Depth, FILE, OpenError, Publisher, open};
-use shared::queue::{ClaimError, Letter, Reason, partition_of};
+use shared::queue::{Bulk, ClaimError, Envelope, Letter, Reason, partition_of};
 use shared::store::{Begin, Begun, End, UpdateKey, embedded::Store};
 use tempfile::TempDir;
+use tokio::task::unconstrained;
 
 use crate::backend::{PARTITIONS, envelope, id, ids, next, take};
 use crate::store::of;
@@ -19,6 +23,22 @@ async fn queue(folder: &Path) -> (Database, Publisher, Consumer) {
     let database = Database::open(folder, FILE).unwrap();
     let (publisher, consumer) = open(&database, PARTITIONS).await.unwrap();
     (database, publisher, consumer)
+}
+
+/// In their order, many to a commit.
+async fn publish_all(publisher: &Publisher, envelopes: &[Envelope]) {
+    for some in envelopes.chunks(500) {
+        let mut waiting = Vec::new();
+        for envelope in some {
+            // Its first poll takes its place, unless tokio has the task pause.
+            let mut publishing = Box::pin(unconstrained(publisher.publish(envelope)));
+            match poll!(&mut publishing) {
+                Poll::Ready(published) => published.unwrap(),
+                Poll::Pending => waiting.push(publishing),
+            }
+        }
+        assert!(join_all(waiting).await.iter().all(Result::is_ok));
+    }
 }
 
 fn letter(update_id: u64) -> Letter {
@@ -72,6 +92,103 @@ async fn the_queue_survives_its_process() {
     assert_eq!(ids(&again), (4..=11).collect::<Vec<_>>());
     assert!(again[..7].iter().all(|delivery| delivery.redelivered), "any of them may have been begun");
     assert!(!again[7].redelivered);
+}
+
+/// Of more than a look at the file looks at, and more than are known in memory: a backlog among that of another partition.
+#[tokio::test]
+async fn what_lies_among_many_others_comes_in_its_order() {
+    let folder = TempDir::new().unwrap();
+    let (database, publisher, consumer) = queue(folder.path()).await;
+    let other = (0..).find(|lane| partition_of(*lane, PARTITIONS) != partition_of(LANE, PARTITIONS)).unwrap();
+    let publisher = &publisher;
+    // Of the one many in front of the other's, then by turns.
+    let mut lanes = vec![other; 10_000];
+    lanes.extend((0..29_999).map(|n| if n % 2 == 0 { other } else { LANE }));
+    lanes.push(LANE);
+    let publish = async |lanes: &[i64], from: u64| {
+        let all: Vec<_> = (from..).zip(lanes).map(|(id, lane)| envelope(id, *lane)).collect();
+        publish_all(publisher, &all).await;
+    };
+    let expected = |lane: i64| {
+        let ids = (0..).zip(&lanes).filter(move |(_, of)| **of == lane).map(|(id, _)| id);
+        ids.collect::<Vec<u64>>()
+    };
+    publish(&lanes, 0).await;
+    let (mut ours, mut theirs) = (expected(LANE), expected(other));
+    for (lane, ids) in [(LANE, &mut ours), (other, &mut theirs)] {
+        let mut claim = consumer.claim(partition_of(lane, PARTITIONS), 5000).await.unwrap();
+        // What comes while the backlog is read is behind it.
+        let late = 1_000_000 * (lane as u64 + 1);
+        publish(&[lane; 3], late).await;
+        ids.extend(late..late + 3);
+        for some in ids.chunks(500) {
+            let mut taken = take(&mut claim, some.len()).await;
+            assert_eq!(self::ids(&taken), some, "lane {lane}");
+            // Every seventh stays in hand, for the next process.
+            taken.retain(|delivery| !self::id(delivery).is_multiple_of(7));
+            let acked = join_all(taken.into_iter().map(|delivery| delivery.receipt.ack_soon())).await;
+            assert!(acked.iter().all(Result::is_ok));
+        }
+    }
+    database.close().await;
+    let (_database, _, consumer) = queue(folder.path()).await;
+    for (lane, mut ids) in [(LANE, ours), (other, theirs)] {
+        ids.retain(|id| id.is_multiple_of(7));
+        assert!(ids.len() > 2000);
+        let mut claim = consumer.claim(partition_of(lane, PARTITIONS), 5000).await.unwrap();
+        assert_eq!(self::ids(&take(&mut claim, ids.len()).await), ids, "lane {lane}");
+    }
+}
+
+/// An earlier version had the updates of each partition by themselves.
+#[tokio::test]
+async fn a_file_of_an_earlier_version_is_read_in_its_order() {
+    let table = redb::TableDefinition::<(u16, u64), &[u8]>::new("queue-updates");
+    let folder = TempDir::new().unwrap();
+    let (database, publisher, consumer) = queue(folder.path()).await;
+    let lanes: Vec<i64> = (0..PARTITIONS)
+        .map(|partition| (0..).find(|lane| partition_of(*lane, PARTITIONS) == partition).unwrap())
+        .collect();
+    let ids = |partition: u16| (0..2000).map(move |n| u64::from(partition) * 10_000 + n);
+    for partition in 0..PARTITIONS {
+        let all: Vec<_> = ids(partition).map(|id| envelope(id, lanes[usize::from(partition)])).collect();
+        publish_all(&publisher, &all).await;
+    }
+    publisher.publish_bulk(&envelope(7, 5), Bulk::Broadcasts).await.unwrap();
+    drop((publisher, consumer));
+    // As it lay then: by partition. There is one count here, where each had its own.
+    let as_it_was = move |txn: &redb::WriteTransaction| {
+        let mut updates = txn.open_table(table)?;
+        let all: Vec<_> = updates
+            .extract_from_if((1003, 0)..=(1003, u64::MAX), |_, _| true)?
+            .map(|entry| entry.map(|(key, record)| (key.value().1, record.value().to_vec())))
+            .collect::<Result<_, _>>()?;
+        for (n, (sequence, record)) in all.iter().enumerate() {
+            updates.insert(((sequence % 1024) as u16, 70 + n as u64), record.as_slice())?;
+        }
+        // Bulk messages stay where they are, and their sequences are no numbers of ours.
+        let (_, bulk) =
+            updates.pop_last()?.map(|(key, record)| (key.value(), record.value().to_vec())).unwrap();
+        updates.insert((1002, 900_000_000), bulk.as_slice())?;
+        Ok(all.len())
+    };
+    assert_eq!(database.write(as_it_was).await, Ok(2000 * usize::from(PARTITIONS)));
+    database.close().await;
+
+    let (database, publisher, consumer) = queue(folder.path()).await;
+    assert_eq!(consumer.depth().waiting, vec![2000; PARTITIONS.into()]);
+    for (partition, lane) in (0..).zip(&lanes) {
+        publisher.publish(&envelope(9_999_999, *lane)).await.unwrap();
+        let mut claim = consumer.claim(partition, 5000).await.unwrap();
+        let all = take(&mut claim, 2001).await;
+        assert_eq!(self::ids(&all), ids(partition).chain([9_999_999]).collect::<Vec<_>>());
+        assert!(all[..2000].iter().all(|delivery| delivery.redelivered) && !all[2000].redelivered);
+    }
+    publisher.publish_bulk(&envelope(8, 5), Bulk::Broadcasts).await.unwrap();
+    let mut claim = consumer.claim(Bulk::Broadcasts.partition(), 5).await.unwrap();
+    assert_eq!(self::ids(&take(&mut claim, 2).await), [7, 8]);
+    let apart = database.read(move |txn| Ok(txn.open_table(table)?.range(..(1001, 0))?.count()));
+    assert_eq!(apart.await, Ok(0));
 }
 
 #[tokio::test]

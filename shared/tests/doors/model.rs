@@ -4,14 +4,19 @@
 use proptest::prelude::*;
 use shared::database::Database;
 use shared::queue::embedded::{Consumer, Publisher, open};
-use shared::queue::{Claim, Delivery};
+use shared::queue::{Claim, Delivery, partition_of};
 use tempfile::TempDir;
 
 use crate::backend::{envelope, id, next};
 
+/// Of each of two partitions.
+const LANES: [i64; 2] = [1, 2];
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Publish,
+    /// To the partition beside it.
+    PublishOther,
     /// Takes the next update, if one is to come.
     Take,
     /// Acks one of those in hand, if there are any.
@@ -22,9 +27,14 @@ enum Step {
     Reopen,
 }
 
+fn own() -> u16 {
+    partition_of(LANES[0], 2)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => Just(Step::Publish),
+        3 => Just(Step::PublishOther),
         6 => Just(Step::Take),
         4 => any::<prop::sample::Index>().prop_map(Step::Ack),
         1 => (1..5_u16).prop_map(Step::Claim),
@@ -44,6 +54,7 @@ struct World {
     /// Published and not acked, in order, and whether it was handed out by this claim.
     model: Vec<(u64, bool)>,
     published: u64,
+    others: u64,
 }
 
 impl World {
@@ -61,13 +72,14 @@ impl World {
             in_hand,
             model,
             published: 0,
+            others: 0,
         }
     }
 
     async fn open(folder: &TempDir, prefetch: u16) -> (Database, Publisher, Consumer, Claim) {
         let database = Database::open(folder.path(), shared::queue::embedded::FILE).unwrap();
-        let (publisher, consumer) = open(&database, 1).await.unwrap();
-        let claim = consumer.claim(0, prefetch).await.unwrap();
+        let (publisher, consumer) = open(&database, 2).await.unwrap();
+        let claim = consumer.claim(own(), prefetch).await.unwrap();
         (database, publisher, consumer, claim)
     }
 
@@ -75,8 +87,12 @@ impl World {
         match step {
             Step::Publish => {
                 self.published += 1;
-                self.publisher.publish(&envelope(self.published, 1)).await.unwrap();
+                self.publisher.publish(&envelope(self.published, LANES[0])).await.unwrap();
                 self.model.push((self.published, false));
+            }
+            Step::PublishOther => {
+                self.others += 1;
+                self.publisher.publish(&envelope(1_000_000 + self.others, LANES[1])).await.unwrap();
             }
             Step::Take => {
                 let expected = self.model.iter_mut().find(|(_, taken)| !taken);
@@ -98,11 +114,11 @@ impl World {
             }
             Step::Ack(_) => {}
             Step::Claim(prefetch) => {
-                let taken = self.consumer.claim(0, 1).await;
+                let taken = self.consumer.claim(own(), 1).await;
                 assert!(taken.is_err(), "it is held");
                 self.prefetch = usize::from(prefetch);
                 self.claim = None;
-                self.claim = Some(self.consumer.claim(0, prefetch).await.unwrap());
+                self.claim = Some(self.consumer.claim(own(), prefetch).await.unwrap());
                 self.forget();
             }
             Step::Reopen => {
@@ -114,7 +130,8 @@ impl World {
                 self.forget();
             }
         }
-        assert_eq!(self.consumer.depth().waiting, [self.model.len() as u64]);
+        let waiting = [self.model.len() as u64, self.others];
+        assert_eq!(LANES.map(|lane| self.consumer.waiting(partition_of(lane, 2)).unwrap()), waiting);
     }
 
     fn forget(&mut self) {

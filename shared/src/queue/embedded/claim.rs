@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::reader::Reader;
-use super::{Queue, UPDATES, unpublished};
+use super::{Queue, UPDATES, journal, unpublished};
 use crate::database::DatabaseError;
 use crate::queue::{Claim, ClaimError, PublishError, Updates};
 
@@ -93,12 +93,13 @@ impl Receipt {
     /// Returns when the update is gone from the disk. If that fails the claim is lost, so that its owner
     /// claims it anew and gets the update again, as the door says.
     pub async fn ack(mut self) -> Result<(), PublishError> {
-        let (queue, key) = (Arc::clone(&self.queue), (self.partition, self.sequence));
+        let (queue, number) = (Arc::clone(&self.queue), self.partition);
+        let key = (journal(number), self.sequence);
         let place = self.place.take();
         let ack = self.queue.database.write_then(
             move |txn| Ok(txn.open_table(UPDATES)?.remove(key)?.is_some()),
             move |was_there| {
-                if let Some(partition) = queue.partition(key.0).filter(|_| *was_there) {
+                if let Some(partition) = queue.partition(number).filter(|_| *was_there) {
                     partition.acked();
                 }
                 drop(place);

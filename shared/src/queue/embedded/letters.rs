@@ -7,8 +7,7 @@ use bytes::{Bytes, BytesMut};
 use redb::{ReadTransaction, ReadableTable as _, TableError};
 use serde::{Deserialize, Serialize};
 
-use super::partition::Partition;
-use super::{LETTERS, Letter, Queue, UPDATES};
+use super::{LETTERS, Letter, Queue, UPDATES, journal};
 use crate::database::{DatabaseError, Look, Unreadable};
 use crate::queue::record;
 
@@ -157,10 +156,10 @@ impl Letters {
                     let again = record.and_then(record::to_letter).and_then(|letter| letter.again(&by));
                     let Some(envelope) = again else { continue };
                     let number = envelope.partition(queue.count());
-                    let sequence = queue.partition(number).map_or(0, Partition::take_sequence);
+                    let sequence = queue.take_sequence(number);
                     let record = record::of_update(&envelope)
                         .map_err(|error| redb::Error::Corrupted(error.to_string()))?;
-                    updates.insert((number, sequence), record.as_slice())?;
+                    updates.insert((journal(number), sequence), record.as_slice())?;
                     letters.remove(place)?;
                     published.push((number, sequence));
                 }
@@ -168,9 +167,7 @@ impl Letters {
             },
             move |published| {
                 for (number, sequence) in published {
-                    if let Some(partition) = after.partition(*number) {
-                        partition.published(*sequence);
-                    }
+                    after.published(*number, *sequence);
                 }
                 after.fewer_letters(published.len() as u64);
             },
