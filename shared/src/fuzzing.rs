@@ -101,6 +101,7 @@ fn passes(envelope: &Envelope) {
     }
 }
 
+/// The headers that such a message may have.
 const NAMES: [&str; 8] = [
     "tgw-kind",
     "tgw-received",

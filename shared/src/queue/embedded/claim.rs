@@ -6,8 +6,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::journal::{UPDATES, journal};
 use super::reader::Reader;
-use super::{Queue, UPDATES, journal, unpublished};
+use super::{Queue, unpublished};
 use crate::database::DatabaseError;
 use crate::queue::{Claim, ClaimError, PublishError, Updates};
 

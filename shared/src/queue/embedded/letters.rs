@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 use redb::{ReadTransaction, ReadableTable as _, TableError};
 use serde::{Deserialize, Serialize};
 
-use super::{LETTERS, Letter, Queue, UPDATES, journal};
+use super::journal::{UPDATES, journal};
+use super::{LETTERS, Letter, Queue};
 use crate::database::{DatabaseError, Look, Unreadable};
 use crate::queue::record;
 

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::Queue;
 use super::claim::Receipt;
+use super::journal::{UPDATES, journal, partition_of};
 use super::partition::{Ahead, Partition};
-use super::{Queue, UPDATES, journal, partition_of};
 use crate::database::DatabaseError;
 use crate::queue::{self, Delivery, record};
 

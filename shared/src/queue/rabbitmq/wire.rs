@@ -37,7 +37,6 @@ impl Headers {
     }
 }
 
-#[derive(Clone, Copy)]
 struct Written {
     received_ms: u64,
     bot: Option<u64>,
@@ -94,11 +93,10 @@ const WRITTEN_BY: &str = "tgw/2";
 /// application, as `tgw/2 1790000000123 77`: when it was received, in milliseconds, and the bot. Not in AMQP's timestamp: it
 /// counts seconds, and a broker can be set to write its own there.
 pub(crate) fn envelope_properties(envelope: &Envelope) -> BasicProperties {
-    let mut written_by = format!("{WRITTEN_BY} {}", envelope.received_ms);
-    if let Some(bot) = envelope.bot {
-        written_by.push(' ');
-        written_by.push_str(itoa::Buffer::new().format(bot));
-    }
+    let written_by = match envelope.bot {
+        Some(bot) => format!("{WRITTEN_BY} {} {bot}", envelope.received_ms),
+        None => format!("{WRITTEN_BY} {}", envelope.received_ms),
+    };
     let mut properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
@@ -127,23 +125,24 @@ pub(crate) fn envelope_properties(envelope: &Envelope) -> BasicProperties {
 /// by hand) is looked at as the ingress would; what is no update at all is given back as its bytes.
 pub(crate) fn read_envelope(properties: &BasicProperties, body: Bytes) -> Result<Envelope, Bytes> {
     let read = Read(properties);
-    let written = read.written();
     let update_id = number(properties.message_id()).filter(|id| *id <= i64::MAX as u64);
-    let of_type = || Some(properties.kind().as_ref()?.as_str().to_owned());
-    let kind = written.and_then(|_| of_type()).or_else(|| read.text("tgw-kind"));
-    let received_ms = match written {
-        Some(written) => Some(written.received_ms),
-        None => read.number("tgw-received").map(|at| at as u64),
+    let of_header = || read.text("tgw-kind");
+    let (kind, received_ms, lane, bot) = match read.written() {
+        Some(Written { received_ms, bot }) => {
+            let kind = properties.kind().as_ref().map(|kind| kind.as_str().to_owned());
+            (kind.or_else(of_header), Some(received_ms), number(properties.correlation_id()), bot)
+        }
+        None => {
+            let received_ms = read.number("tgw-received").map(|at| at as u64);
+            (of_header(), received_ms, read.number("tgw-lane"), read.bot())
+        }
     };
     if let (Some(update_id), Some(kind), Some(received_ms)) = (update_id, kind, received_ms) {
         return Ok(Envelope {
             update_id,
-            bot: read.bot(),
+            bot,
             kind,
-            lane: match written {
-                Some(_) => number(properties.correlation_id()),
-                None => read.number("tgw-lane"),
-            },
+            lane,
             received_ms,
             replay: read.number("tgw-replay").unwrap_or(0) as u32,
             replayed: read.replayed(),
