@@ -1,171 +1,315 @@
 //! A lens on raw JSON: look a field up without building a tree, and take "not there" and "of another
 //! type" for the same answer, `None`. An update with wrong types inside is no error (contract 9), it just
 //! matches nothing. Nothing here recurses over the input, so depth costs no stack.
+//!
+//! Whether a text is JSON is asked once, of serde_json. Within one that is, values are found by their ends alone, so
+//! that a field three levels down is not parsed three times (docs/performance.md).
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
+use memchr::{memchr, memchr2};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A JSON value as it came, not yet looked into.
+/// A JSON value as it came, not yet looked into: the text of one value, without space around it. There is no way to
+/// one but by `parse`, so that it is known to be JSON.
 #[derive(Clone, Copy, Debug)]
-pub struct Json<'a>(&'a RawValue);
+pub struct Json<'a>(&'a str);
 
-/// The members of a JSON object, in their order.
+/// The members of a JSON object, in their order, for who asks for many of them.
 #[derive(Debug)]
-pub struct Object<'a>(Vec<(Cow<'a, [u8]>, Json<'a>)>);
+pub struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
 impl<'a> Json<'a> {
     /// The whole text as one value. Errors where it is not JSON.
     pub fn parse(text: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str::<&RawValue>(text).map(Self)
+        serde_json::from_str::<&RawValue>(text).map(|value| Self(value.get()))
     }
 
     /// The value's own text, byte for byte.
-    pub fn raw(self) -> &'a RawValue {
+    pub fn text(self) -> &'a str {
         self.0
     }
 
     pub fn is_object(self) -> bool {
-        self.0.get().starts_with('{')
+        self.0.starts_with('{')
     }
 
     pub fn is_array(self) -> bool {
-        self.0.get().starts_with('[')
+        self.0.starts_with('[')
     }
 
     pub fn object(self) -> Option<Object<'a>> {
-        let mut source = serde_json::Deserializer::from_str(self.0.get());
-        source.deserialize_map(Members).ok().map(Object)
+        self.is_object().then(|| Object(self.members().collect()))
     }
 
     pub fn array(self) -> Option<Vec<Json<'a>>> {
-        let mut source = serde_json::Deserializer::from_str(self.0.get());
-        source.deserialize_seq(Elements).ok()
+        self.is_array().then(|| self.within().collect())
     }
 
     /// The string, unescaped; a lone surrogate reads as U+FFFD.
     pub fn string(self) -> Option<Cow<'a, str>> {
-        let mut source = serde_json::Deserializer::from_str(self.0.get());
-        match source.deserialize_bytes(Text).ok()? {
-            Cow::Borrowed(bytes) => Some(String::from_utf8_lossy(bytes)),
-            Cow::Owned(bytes) => Some(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())),
+        let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        if memchr(b'\\', inner.as_bytes()).is_none() {
+            return Some(Cow::Borrowed(inner));
         }
+        let mut source = serde_json::Deserializer::from_str(self.0);
+        source.deserialize_bytes(Unescaped).ok().map(Cow::Owned)
     }
 
     pub fn is_string(self) -> bool {
-        self.0.get().starts_with('"')
+        self.0.starts_with('"')
     }
 
     pub fn i64(self) -> Option<i64> {
-        self.0.get().parse().ok()
+        self.0.parse().ok()
     }
 
     pub fn u64(self) -> Option<u64> {
-        self.0.get().parse().ok()
+        self.0.parse().ok()
     }
 
     pub fn bool(self) -> Option<bool> {
-        self.0.get().parse().ok()
+        self.0.parse().ok()
     }
 
-    /// `field` of this value, if this is an object that has it.
+    /// The first member of that name, if this is an object that has one. Reads no further than that.
     pub fn get(self, field: &str) -> Option<Json<'a>> {
-        self.object()?.get(field)
+        self.members().find(|(name, _)| name == field).map(|(_, value)| value)
+    }
+
+    /// Names and values in their order; none of what is no object.
+    fn members(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
+        let mut within = if self.is_object() { self.within() } else { Within { text: "", at: 0 } };
+        std::iter::from_fn(move || Some((within.next()?.string()?, within.next()?)))
+    }
+
+    /// What is in an array or an object.
+    fn within(self) -> Within<'a> {
+        Within { text: self.0.get(1..self.0.len() - 1).unwrap_or_default(), at: 0 }
     }
 }
 
 impl<'a> Object<'a> {
+    /// The whole text as one object; none where it is JSON and no object. Errors where it is not JSON. Its members are
+    /// found while it is asked whether it is JSON.
+    pub fn parse(text: &'a str) -> Result<Option<Self>, serde_json::Error> {
+        match serde_json::from_str(text) {
+            Ok(object) => Ok(Some(object)),
+            Err(_) => Json::parse(text).map(Json::object),
+        }
+    }
+
+    /// Names and values in their order; a lone surrogate in a name reads as U+FFFD.
+    pub fn members(&self) -> impl Iterator<Item = (&str, Json<'a>)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+
     /// The first member of that name.
     pub fn get(&self, field: &str) -> Option<Json<'a>> {
-        self.0.iter().find(|(key, _)| key.as_ref() == field.as_bytes()).map(|(_, value)| *value)
+        self.0.iter().find(|(name, _)| name == field).map(|(_, value)| *value)
     }
 
     pub fn has(&self, field: &str) -> bool {
         self.get(field).is_some()
     }
+}
 
-    /// Names and values in their order; a lone surrogate in a name reads as U+FFFD.
-    pub fn members(&self) -> impl Iterator<Item = (Cow<'_, str>, Json<'a>)> {
-        self.0.iter().map(|(key, value)| (String::from_utf8_lossy(key), *value))
+/// The inside of an array or an object: values one after the other; an object's are names and values in turn.
+struct Within<'a> {
+    text: &'a str,
+    /// Where the next one is looked for.
+    at: usize,
+}
+
+impl<'a> Iterator for Within<'a> {
+    type Item = Json<'a>;
+
+    fn next(&mut self) -> Option<Json<'a>> {
+        let json = self.text.as_bytes();
+        let mut start = self.at;
+        while is_between(*json.get(start)?) {
+            start += 1;
+        }
+        self.at = end_of_value(json, start);
+        self.text.get(start..self.at).map(Json)
     }
 }
 
-/// Keys are read as bytes: serde_json refuses a lone surrogate in a string, and lets it through here.
-struct Key<'a>(Cow<'a, [u8]>);
+/// What stands between values.
+fn is_between(byte: u8) -> bool {
+    matches!(byte, b',' | b':' | b' ' | b'\n' | b'\r' | b'\t')
+}
 
-impl<'de> serde::Deserialize<'de> for Key<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        source.deserialize_bytes(Text).map(Key)
+/// Where the value ends that begins at `at`.
+fn end_of_value(json: &[u8], mut at: usize) -> usize {
+    match json.get(at) {
+        Some(b'"') => end_of_string(json, at + 1),
+        Some(b'{' | b'[') => end_of_container(json, at + 1),
+        _ => {
+            while json.get(at).is_some_and(|byte| !is_between(*byte)) {
+                at += 1;
+            }
+            at
+        }
     }
 }
 
-struct Text;
-
-impl<'de> Visitor<'de> for Text {
-    type Value = Cow<'de, [u8]>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a string")
+/// Where the string ends that `at` is in.
+fn end_of_string(json: &[u8], mut at: usize) -> usize {
+    while let Some(found) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        match json.get(at) {
+            Some(b'\\') => at += 2,
+            _ => return at + 1,
+        }
     }
+    json.len()
+}
 
-    fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(bytes))
+/// Where the array or object ends that `at` is in.
+fn end_of_container(json: &[u8], mut at: usize) -> usize {
+    let mut open = 1_usize;
+    while let Some(byte) = json.get(at) {
+        at += 1;
+        match byte {
+            b'"' => at = end_of_string(json, at),
+            b'{' | b'[' => open += 1,
+            b'}' | b']' if open == 1 => return at,
+            b'}' | b']' => open -= 1,
+            _ => {}
+        }
     }
+    json.len()
+}
 
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(bytes.to_vec()))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text.as_bytes()))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.as_bytes().to_vec()))
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_map(Members).map(Self)
     }
 }
 
 struct Members;
 
 impl<'de> Visitor<'de> for Members {
-    type Value = Vec<(Cow<'de, [u8]>, Json<'de>)>;
+    type Value = Vec<(Cow<'de, str>, Json<'de>)>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Vec::with_capacity(8);
-        while let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-            members.push((key.0, Json(value)));
+        let mut members = Vec::with_capacity(4);
+        while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            members.push((Json(name.get()).string().unwrap_or_default(), Json(value.get())));
         }
         Ok(members)
     }
 }
 
-struct Elements;
+/// Reads a string as bytes: serde_json refuses a lone surrogate in a string, and lets it through here.
+struct Unescaped;
 
-impl<'de> Visitor<'de> for Elements {
-    type Value = Vec<Json<'de>>;
+impl Visitor<'_> for Unescaped {
+    type Value = String;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("an array")
+        out.write_str("a string")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(value) = seq.next_element::<&'de RawValue>()? {
-            elements.push(Json(value));
-        }
-        Ok(elements)
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<String, E> {
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// What a text is made from, each value with its text.
+    #[derive(Clone, Debug)]
+    enum Made {
+        Leaf,
+        Array(Vec<(Made, String)>),
+        Object(Vec<(String, Made, String)>),
+    }
+
+    /// A value, its text, and what stands beside it.
+    fn value() -> impl Strategy<Value = (Made, String)> {
+        let number =
+            prop_oneof![Just("-0.5e+7"), Just("17"), Just("true"), Just("null"), Just("\"\\ud800\"")];
+        let leaf = prop_oneof![number.prop_map(str::to_owned), text()].prop_map(|text| (Made::Leaf, text));
+        leaf.prop_recursive(5, 60, 6, |inner| {
+            let array =
+                (space(), proptest::collection::vec(inner.clone(), 0..6)).prop_map(|(space, elements)| {
+                    let texts: Vec<_> =
+                        elements.iter().map(|(_, text)| format!("{space}{text}{space}")).collect();
+                    (Made::Array(elements), format!("[{space}{}]", texts.join(",")))
+                });
+            let member = (text(), inner).prop_map(|(name, (made, text))| (name, made, text));
+            let object = (space(), proptest::collection::vec(member, 0..6)).prop_map(|(space, members)| {
+                let member = |(name, _, text): &(String, Made, String)| {
+                    format!("{space}{name}{space}:{space}{text}{space}")
+                };
+                let texts: Vec<_> = members.iter().map(member).collect();
+                (Made::Object(members), format!("{{{space}{}}}", texts.join(",")))
+            });
+            prop_oneof![array, object]
+        })
+    }
+
+    /// A string with all that has a meaning outside of one.
+    fn text() -> impl Strategy<Value = String> {
+        r#"([a-z{}\[\]:, é💡]|\\\\|\\"|\\u00e9){0,9}"#.prop_map(|inner| format!("\"{inner}\""))
+    }
+
+    fn space() -> impl Strategy<Value = &'static str> {
+        prop_oneof![Just(""), Just(" "), Just("\r\n\t")]
+    }
+
+    fn is_what_was_made(json: Json<'_>, made: &Made, text: &str) {
+        assert_eq!(json.text(), text);
+        match made {
+            Made::Leaf => {
+                assert!(json.array().is_none() && json.object().is_none() && json.get("a").is_none())
+            }
+            Made::Array(elements) => {
+                let found = json.array().unwrap();
+                assert_eq!(found.len(), elements.len());
+                elements
+                    .iter()
+                    .zip(found)
+                    .for_each(|((made, text), json)| is_what_was_made(json, made, text));
+            }
+            Made::Object(members) => {
+                let found: Vec<_> = json.members().collect();
+                assert_eq!(found.len(), members.len());
+                for ((name, made, text), (found, json)) in members.iter().zip(found) {
+                    assert_eq!(found, serde_json::from_str::<String>(name).unwrap());
+                    is_what_was_made(json, made, text);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_is_there((made, text) in value(), space in space()) {
+            let whole = format!("{space}{text}{space}");
+            is_what_was_made(parse(&whole), &made, &text);
+            let object = Object::parse(&whole).unwrap();
+            prop_assert_eq!(object.is_some(), matches!(made, Made::Object(_)));
+            let members = |json: Json<'_>| json.members().map(|(name, json)| (name.into_owned(), json.text().to_owned())).collect::<Vec<_>>();
+            let found = object.iter().flat_map(|object| object.members().map(|(name, json)| (name.to_owned(), json.text().to_owned())));
+            prop_assert_eq!(found.collect::<Vec<_>>(), members(parse(&whole)));
+        }
+    }
 
     fn parse(text: &str) -> Json<'_> {
         Json::parse(text).unwrap()
@@ -186,8 +330,20 @@ mod tests {
     fn a_lone_surrogate_is_let_through_in_keys_and_texts() {
         let json = parse(r#"{"\ud800":1,"text":"a\ud83d"}"#);
         let text = json.get("text").unwrap();
-        assert_eq!(text.raw().get(), r#""a\ud83d""#);
+        assert_eq!(text.text(), r#""a\ud83d""#);
         assert!(text.string().unwrap().starts_with('a'));
+    }
+
+    #[test]
+    fn what_is_no_json_is_none_in_a_name_either() {
+        for text in
+            ["{\"a\u{1}b\":1}", r#"{"\q":1}"#, r#"{"a" 1}"#, r#"{"a":1,}"#, r#"{a:1}"#, r#"{"a":1} 2"#, ""]
+        {
+            let (object, json) = (Object::parse(text).unwrap_err(), Json::parse(text).unwrap_err());
+            assert_eq!(object.to_string(), json.to_string(), "{text}");
+        }
+        assert!(Object::parse(r#"{"\ud800":1,"a":2}"#).unwrap().unwrap().has("a"));
+        assert!(Object::parse(" [1]").unwrap().is_none());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use memchr::memchr2_iter;
+
 use crate::json::{Json, Object};
 
 /// Bodies over this many bytes are not read: Telegram's largest event is 512 KiB (facts T4).
@@ -46,20 +48,19 @@ pub enum Malformed {
     AnotherBot,
 }
 
-/// Reads what the queue needs to know of an update. Costs no memory beyond a few small vectors, and no stack.
+/// Reads what the queue needs to know of an update. Costs no memory beyond a small vector, and no stack.
 pub fn peek(body: &[u8]) -> Result<Peek, Malformed> {
     let text = text_of(body)?;
     let not_json =
         |error: serde_json::Error| Malformed::NotJson { line: error.line(), column: error.column() };
-    let json = Json::parse(text).map_err(not_json)?;
-    let update = json.object().ok_or(Malformed::NotAnObject)?;
+    let update = Object::parse(text).map_err(not_json)?.ok_or(Malformed::NotAnObject)?;
     let update_id = update.get("update_id").and_then(Json::u64).filter(|id| *id <= i64::MAX as u64);
     let update_id = update_id.ok_or(Malformed::NoUpdateId)?;
-    let (kind, content) = match update.members().find(|(name, _)| name != "update_id") {
-        Some((name, value)) => (name.chars().take(MAX_KIND).collect(), value.object()),
+    let (kind, lane) = match update.members().find(|(name, _)| *name != "update_id") {
+        Some((name, content)) => (name.chars().take(MAX_KIND).collect(), lane(content)),
         None => (String::new(), None),
     };
-    Ok(Peek { update_id, kind, lane: content.as_ref().and_then(lane) })
+    Ok(Peek { update_id, kind, lane })
 }
 
 /// The text of a body that is UTF-8, has no byte-order mark and is not too deep.
@@ -71,7 +72,9 @@ fn text_of(body: &[u8]) -> Result<&str, Malformed> {
         return Err(Malformed::ByteOrderMark);
     }
     let text = std::str::from_utf8(body).map_err(|_| Malformed::NotUtf8)?;
-    if depth(body) > MAX_DEPTH { Err(Malformed::TooDeep) } else { Ok(text) }
+    // Nearly every update has not so many arrays and objects at all, and these are found many bytes at a time.
+    let has_many = memchr2_iter(b'{', b'[', body).nth(MAX_DEPTH).is_some();
+    if has_many && depth(body) > MAX_DEPTH { Err(Malformed::TooDeep) } else { Ok(text) }
 }
 
 /// How deep arrays and objects nest. Counted in one pass, before any parser sees the bytes; on text that
@@ -96,7 +99,7 @@ fn depth(body: &[u8]) -> usize {
 
 /// The ordering key inside an update's content, whatever its kind: so an unknown kind has one too.
 /// A callback keeps its chat in its message; a poll answer given in a chat's name has a `voter_chat`.
-fn lane(content: &Object<'_>) -> Option<i64> {
+fn lane(content: Json<'_>) -> Option<i64> {
     let id = |holder: Option<Json<'_>>| holder.and_then(|value| value.get("id")).and_then(Json::i64);
     id(content.get("chat"))
         .or_else(|| id(content.get("message").and_then(|message| message.get("chat"))))

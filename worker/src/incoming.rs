@@ -117,8 +117,8 @@ impl Incoming {
     /// Like `read`, for a caller that has the bytes to share.
     pub fn from_bytes(raw: Bytes) -> Self {
         let mut incoming = Self { raw: raw.clone(), ..Self::default() };
-        let update = std::str::from_utf8(&raw).ok().and_then(|text| Json::parse(text).ok());
-        if let Some(update) = update.and_then(Json::object) {
+        let update = std::str::from_utf8(&raw).ok().and_then(|text| Object::parse(text).ok());
+        if let Some(update) = update.flatten() {
             incoming.read_update(&update);
         }
         incoming
@@ -126,10 +126,10 @@ impl Incoming {
 
     fn read_update(&mut self, update: &Object<'_>) {
         self.update_id = update.get("update_id").and_then(Json::u64).unwrap_or_default();
-        let Some((kind, value)) = update.members().find(|(name, _)| name != "update_id") else {
+        let Some((kind, value)) = update.members().find(|(name, _)| *name != "update_id") else {
             return;
         };
-        self.kind = kind.into_owned();
+        self.kind = kind.to_owned();
         let Some(body) = value.object() else { return };
         let user = body.get("from").or_else(|| body.get("user")).and_then(Json::object);
         self.user = user.and_then(|user| User::read(&user));
@@ -254,7 +254,8 @@ fn string(holder: &Object<'_>, field: &str) -> Option<String> {
 
 fn text(holder: &Object<'_>, field: &str) -> Option<Text> {
     let json = holder.get(field)?;
-    Some(Text { plain: json.string()?.into_owned(), raw: json.raw().to_owned() })
+    let plain = json.string()?.into_owned();
+    Some(Text { plain, raw: RawValue::from_string(json.text().to_owned()).ok()? })
 }
 
 /// Blocking and unblocking show as a change of the bot's own status in the private chat.

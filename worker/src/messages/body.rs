@@ -100,8 +100,8 @@ fn answer(json: Json<'_>, body: &Object<'_>) -> Result<Answer, Refusal> {
         }
     }
     let messages = match body.get("messages") {
-        Some(messages) => messages.raw().get(),
-        None if body.has("type") => json.raw().get(),
+        Some(messages) => messages.text(),
+        None if body.has("type") => json.text(),
         None => return Err(bad("messages is missing: one message or an array of them, as in an answer")),
     };
     Answer::parse(200, None, messages.as_bytes()).map_err(|error| bad(error.to_string()))
@@ -114,7 +114,7 @@ fn read<'a, T>(
     expected: &str,
     read: impl FnOnce(Json<'a>) -> Option<T>,
 ) -> Result<Option<T>, Refusal> {
-    let given = body.get(field).filter(|given| given.raw().get() != "null");
+    let given = body.get(field).filter(|given| given.text() != "null");
     given.map(|given| read(given).ok_or_else(|| bad(format!("{field} must be {expected}")))).transpose()
 }
 

@@ -120,7 +120,7 @@ impl Toast {
 
 impl Sticky {
     fn read(json: Json<'_>) -> Option<Self> {
-        if json.raw().get() == "null" {
+        if json.text() == "null" {
             return Some(Self::End);
         }
         let sticky = json.object()?;

@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 64;
 
 /// The rows of an inline keyboard; none where there are no buttons. A flat list is one row.
 pub(super) fn read(index: usize, buttons: Option<Json<'_>>) -> Result<Option<Value>, AnswerError> {
-    let Some(buttons) = buttons.filter(|buttons| buttons.raw().get() != "null") else {
+    let Some(buttons) = buttons.filter(|buttons| buttons.text() != "null") else {
         return Ok(None);
     };
     let mut elements = buttons.array().ok_or(AnswerError::Buttons { index })?;

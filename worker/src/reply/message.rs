@@ -150,7 +150,7 @@ fn read_location(index: usize, message: &Object<'_>) -> Result<Message, AnswerEr
     let inner = message.get("location").and_then(Json::object);
     let degrees = |field: &'static str, most: f64| {
         let json = message.get(field).or_else(|| inner.as_ref()?.get(field));
-        let number = json.and_then(|json| json.raw().get().parse::<f64>().ok());
+        let number = json.and_then(|json| json.text().parse::<f64>().ok());
         number.filter(|degrees| degrees.abs() <= most).ok_or(AnswerError::Missing {
             index,
             kind: "location",
@@ -167,7 +167,7 @@ fn read_method(index: usize, message: &Object<'_>) -> Result<Message, AnswerErro
     let is_name =
         |name: &String| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphabetic());
     let method = string(message, "method").filter(is_name).ok_or(missing("method"))?;
-    let params = match message.get("params").map(|params| params.raw().get()) {
+    let params = match message.get("params").map(|params| params.text()) {
         None | Some("null") => Map::new(),
         Some(params) => serde_json::from_str(params).map_err(|_| missing("params"))?,
     };
