@@ -17,6 +17,9 @@ use serde_json::value::RawValue;
 #[derive(Clone, Copy, Debug)]
 pub struct Json<'a>(&'a str);
 
+/// As many members as most messages and answers have.
+const FEW: usize = 16;
+
 /// The members of a JSON object, in their order, for who asks for many of them.
 #[derive(Debug)]
 pub struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
@@ -41,7 +44,11 @@ impl<'a> Json<'a> {
     }
 
     pub fn object(self) -> Option<Object<'a>> {
-        self.is_object().then(|| Object(self.members().collect()))
+        self.is_object().then(|| {
+            let mut members = Vec::with_capacity(FEW);
+            members.extend(self.members());
+            Object(members)
+        })
     }
 
     pub fn array(self) -> Option<Vec<Json<'a>>> {
@@ -82,7 +89,7 @@ impl<'a> Json<'a> {
     /// Names and values in their order; none of what is no object.
     fn members(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
         let mut within = if self.is_object() { self.within() } else { Within { text: "", at: 0 } };
-        std::iter::from_fn(move || Some((within.next()?.string()?, within.next()?)))
+        std::iter::from_fn(move || Some((within.name()?, within.next()?)))
     }
 
     /// What is in an array or an object.
@@ -127,13 +134,32 @@ impl<'a> Iterator for Within<'a> {
     type Item = Json<'a>;
 
     fn next(&mut self) -> Option<Json<'a>> {
-        let json = self.text.as_bytes();
-        let mut start = self.at;
-        while is_between(*json.get(start)?) {
-            start += 1;
-        }
-        self.at = end_of_value(json, start);
+        let start = self.start()?;
+        self.at = end_of_value(self.text.as_bytes(), start);
         self.text.get(start..self.at).map(Json)
+    }
+}
+
+impl<'a> Within<'a> {
+    /// The next value, which is a string.
+    fn name(&mut self) -> Option<Cow<'a, str>> {
+        let inner = self.text.get(self.start()? + 1..)?;
+        let end = memchr2(b'"', b'\\', inner.as_bytes())?;
+        if inner.as_bytes().get(end) == Some(&b'\\') {
+            return self.next()?.string();
+        }
+        self.at = self.text.len() - inner.len() + end + 1;
+        inner.get(..end).map(Cow::Borrowed)
+    }
+
+    /// Where the next value begins.
+    fn start(&self) -> Option<usize> {
+        let json = self.text.as_bytes();
+        let mut at = self.at;
+        while is_between(*json.get(at)?) {
+            at += 1;
+        }
+        Some(at)
     }
 }
 

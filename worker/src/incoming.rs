@@ -9,6 +9,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -131,8 +132,7 @@ impl Incoming {
         };
         self.kind = kind.to_owned();
         let Some(body) = value.object() else { return };
-        let user = body.get("from").or_else(|| body.get("user")).and_then(Json::object);
-        self.user = user.and_then(|user| User::read(&user));
+        self.user = body.get("from").or_else(|| body.get("user")).and_then(User::read);
         match self.kind.as_str() {
             "callback_query" => self.read_callback(&body),
             "inline_query" | "shipping_query" | "pre_checkout_query" => {
@@ -179,7 +179,7 @@ impl Incoming {
 
     /// The chat, the message and the topic in it.
     fn read_place(&mut self, message: &Object<'_>) {
-        self.chat = message.get("chat").and_then(Json::object).and_then(|chat| Chat::read(&chat));
+        self.chat = message.get("chat").and_then(Chat::read);
         self.message_id = message.get("message_id").and_then(Json::i64);
         let in_topic = message.get("is_topic_message").and_then(Json::bool) == Some(true);
         self.thread = message.get("message_thread_id").filter(|_| in_topic).and_then(Json::i64);
@@ -223,7 +223,7 @@ impl Incoming {
 }
 
 impl Chat {
-    fn read(chat: &Object<'_>) -> Option<Self> {
+    fn read(chat: Json<'_>) -> Option<Self> {
         let kind = match chat.get("type").and_then(Json::string).as_deref() {
             Some("private") => ChatKind::Private,
             Some("group" | "supergroup") => ChatKind::Group,
@@ -235,8 +235,9 @@ impl Chat {
 }
 
 impl User {
-    fn read(user: &Object<'_>) -> Option<Self> {
-        Some(Self { id: user.get("id")?.i64()?, language_code: string(user, "language_code") })
+    fn read(user: Json<'_>) -> Option<Self> {
+        let language_code = user.get("language_code").and_then(Json::string).map(Cow::into_owned);
+        Some(Self { id: user.get("id")?.i64()?, language_code })
     }
 }
 
