@@ -1,27 +1,29 @@
 -- Begins an update: seen before, attempt, claim, session, rate limit. See `Store::begin` for what it promises.
 -- KEYS: update, session, bucket, album, sticky, all under one hash tag.
--- ARGV: worker, seconds to keep an open update, suspect?, after a panic?, user or '', session's seconds,
---       charged?, when the user acted (ms), requests, window (ms), seconds to keep a bucket,
---       seconds to keep an album, in an album?, charges remembered, could a sticky service take it?,
---       charged only if one does?, handled as an album?, the other parts' update_ids
--- Returns: word, attempts, user_id, limited?, plan, sent, dying, parked until (ms), sticky service, other parts
-local worker, open_seconds = ARGV[1], ARGV[2]
-local suspect_may_run, after_panic = ARGV[3] == '1', ARGV[4] == '1'
-local user, session_seconds = ARGV[5], ARGV[6]
-local charged, acted = ARGV[7] == '1', tonumber(ARGV[8])
-local requests, window = tonumber(ARGV[9]), tonumber(ARGV[10])
+-- ARGV: worker, flags, user or '', session's seconds, when the user acted (ms), requests, window (ms), the other parts' update_ids
+-- Flags, each 0 or 1: suspect? after a panic? charged? in an album? could a sticky service take it? charged only if one
+--       does? handled as an album?
+-- Before it stand, as locals: OPEN_SECONDS, BUCKET_SECONDS, ALBUM_SECONDS (how long an open update, a bucket and an
+--       album's verdict are kept), HISTORY (the charges that are remembered).
+-- Returns: word, attempts, user_id, limited?, plan, sent, dying, parked until (ms), sticky service, other parts; fewer where
+--       the others are nothing, as they nearly always are
+local worker, flags, user, session_seconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local acted, requests, window = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local function is_set(at) return string.byte(flags, at) == 49 end
+local suspect_may_run, after_panic, charged, in_album = is_set(1), is_set(2), is_set(3), is_set(4)
+local may_be_sticky, only_if_sticky, as_album = is_set(5), is_set(6), is_set(7)
 local TOKEN = 1000
 
 -- Of an update that has ended one word is kept, which is no hash: so the one read tells that too.
 local known = redis.pcall('HMGET', KEYS[1], 'attempts', 'claim', 'limited', 'plan', 'sent', 'dying', 'parked', 'album')
 if known.err then
   if not string.find(known.err, 'WRONGTYPE', 1, true) then return known end
-  return {'ended', 0, false, 0, false, 0, false, 0, false, false}
+  return {'ended'}
 end
 local attempts, ours = tonumber(known[1]) or 0, known[2] == worker
 local begun_before = attempts > 0
 if attempts > 0 and not ours and not suspect_may_run then
-  return {'suspect', attempts, false, 0, false, 0, false, 0, false, false}
+  return {'suspect', attempts}
 end
 -- One that was never counted is counted even if the claim is ours: Redis lost its memory in between.
 if not ours or after_panic or attempts == 0 then
@@ -36,7 +38,7 @@ if user ~= '' then
   redis.call('SET', KEYS[2], user_id, 'EX', session_seconds)
 end
 
-local sticky = ARGV[15] == '1' and redis.call('GET', KEYS[5])
+local sticky = may_be_sticky and redis.call('GET', KEYS[5])
 
 local function refilled(level, passed)
   local size = requests * TOKEN
@@ -52,12 +54,12 @@ local function text(number) return string.format('%.0f', number) end
 -- ascending. The same arithmetic as store/bucket.rs. The bar is there so that a charge in its order, as nearly all
 -- are, is judged and written without the history's being read.
 local function keep(level, latest, count, history)
-  redis.call('SET', KEYS[3], table.concat({text(level), latest, count}, ' ') .. '|' .. history, 'EX', ARGV[11])
+  redis.call('SET', KEYS[3], table.concat({text(level), latest, count}, ' ') .. '|' .. history, 'EX', BUCKET_SECONDS)
 end
 
 -- With the oldest charge forgotten if there is one more than is remembered.
 local function trimmed(count, history)
-  if count <= tonumber(ARGV[14]) then return count, history end
+  if count <= HISTORY then return count, history end
   local level, since, oldest, rest = string.match(history, '^(%-?%d+) (%d+) (%d+)(.*)$')
   level = refilled(tonumber(level), tonumber(oldest) - tonumber(since)) - TOKEN
   return count - 1, text(level) .. ' ' .. oldest .. rest
@@ -71,7 +73,7 @@ local function charge_late(count, history)
   if acted < since then return true end
   local at = #numbers + 1
   while at > 3 and tonumber(numbers[at - 1]) > acted do at = at - 1 end
-  table.insert(numbers, at, ARGV[8])
+  table.insert(numbers, at, ARGV[5])
   for place = 3, #numbers do
     local now = tonumber(numbers[place])
     level, since = refilled(level, now - since) - TOKEN, now
@@ -92,7 +94,7 @@ local function charge()
   if acted < latest then return charge_late(count, history) end
   level = refilled(level, acted - latest) - TOKEN
   if level < 0 then return false end
-  keep(level, ARGV[8], trimmed(count + 1, history .. ' ' .. ARGV[8]))
+  keep(level, ARGV[5], trimmed(count + 1, history .. ' ' .. ARGV[5]))
   return true
 end
 
@@ -100,12 +102,11 @@ end
 local limited = known[3]
 if not limited then
   limited = '0'
-  if charged and (sticky or ARGV[16] ~= '1') then
-    local in_album = ARGV[13] == '1'
+  if charged and (sticky or not only_if_sticky) then
     local verdict = in_album and redis.call('GET', KEYS[4])
     if not verdict then
       verdict = charge() and '0' or '1'
-      if in_album then redis.call('SET', KEYS[4], verdict, 'EX', ARGV[12]) end
+      if in_album then redis.call('SET', KEYS[4], verdict, 'EX', ALBUM_SECONDS) end
     end
     limited = verdict
   end
@@ -113,12 +114,15 @@ end
 
 -- The parts of the first attempt stay: a service may have answered for these. One that was by itself has none.
 local album = known[8]
-if ARGV[17] == '1' and not album and not begun_before then
-  album = ARGV[18]
+if as_album and not album and not begun_before then
+  album = ARGV[8]
   redis.call('HSET', KEYS[1], 'album', album)
 end
 
 redis.call('HSET', KEYS[1], 'attempts', attempts, 'claim', worker, 'limited', limited)
-redis.call('EXPIRE', KEYS[1], open_seconds)
+redis.call('EXPIRE', KEYS[1], OPEN_SECONDS)
+if not (known[4] or known[5] or known[6] or known[7] or sticky or album) then
+  return {'run', attempts, user_id, tonumber(limited)}
+end
 return {'run', attempts, user_id, tonumber(limited), known[4], tonumber(known[5]) or 0, known[6],
   tonumber(known[7]) or 0, sticky, album}

@@ -13,20 +13,22 @@ pub(super) struct Call<'a> {
 
 /// A script's text, and the digest by which a server that has seen it knows it.
 pub(super) struct Known {
-    source: &'static str,
+    source: String,
     digest: String,
 }
 
 impl Known {
-    pub fn new(source: &'static str) -> Self {
-        Self { source, digest: Script::new(source).get_hash().to_owned() }
+    pub fn new(source: impl Into<String>) -> Self {
+        let source = source.into();
+        let digest = Script::new(&source).get_hash().to_owned();
+        Self { source, digest }
     }
 
     /// The keys have one hash tag.
     pub fn over<'a>(&'a self, keys: &'a [String]) -> Call<'a> {
         let mut command = redis::cmd("EVALSHA");
         command.arg(&self.digest).arg(keys.len()).arg(keys);
-        Call { source: self.source, command, key: keys.first().map_or("", String::as_str) }
+        Call { source: &self.source, command, key: keys.first().map_or("", String::as_str) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::AsyncCommands as _;
+use redis::{AsyncCommands as _, FromRedisValue, ParsingError, Value};
 
 use super::Store;
 use super::call::{Call, Known};
@@ -17,7 +17,15 @@ use crate::store::{
 /// An album's verdict is kept this long: its parts arrive within seconds.
 const ALBUM_SECONDS: u64 = 3600;
 
-static BEGIN: LazyLock<Known> = LazyLock::new(|| Known::new(include_str!("begin.lua")));
+/// What never changes stands in the script: each argument costs the server a text of its own.
+static BEGIN: LazyLock<Known> = LazyLock::new(|| {
+    Known::new(format!(
+        "local OPEN_SECONDS, BUCKET_SECONDS, ALBUM_SECONDS, HISTORY = \
+         {OPEN_SECONDS}, {REMEMBER_SECONDS}, {ALBUM_SECONDS}, {}\n{}",
+        bucket::HISTORY,
+        include_str!("begin.lua")
+    ))
+});
 static BEAT: LazyLock<Known> = LazyLock::new(|| Known::new(include_str!("beat.lua")));
 static STEP: LazyLock<Known> = LazyLock::new(|| Known::new(include_str!("step.lua")));
 /// Keeps the longer of two waits. By the server's clock, since the workers' may differ.
@@ -37,19 +45,22 @@ impl Store {
         let sticky = keys.sticky(begin.sticky_in.unwrap_or_default());
         let keys = [keys.update(), keys.session(), keys.bucket(), album, sticky];
         let mut call = BEGIN.over(&keys);
-        call.arg(begin.worker).arg(OPEN_SECONDS).arg(begin.suspect).arg(begin.after_panic);
+        let flags = [
+            begin.suspect,
+            begin.after_panic,
+            charge.is_some(),
+            charge.is_some_and(|charge| charge.album.is_some()),
+            begin.sticky_in.is_some(),
+            charge.is_some_and(|charge| charge.only_if_sticky),
+            begin.album.is_some(),
+        ];
+        call.arg(begin.worker).arg(&flags.map(|flag| if flag { b'1' } else { b'0' })[..]);
         call.arg(begin.user.map(|user| user.to_string()).unwrap_or_default()).arg(begin.session_seconds);
-        match charge {
-            Some(it) => call.arg(1).arg(it.acted_ms).arg(it.requests).arg(it.window_ms),
-            None => call.arg(0).arg(0).arg(1).arg(1),
-        };
-        call.arg(REMEMBER_SECONDS)
-            .arg(ALBUM_SECONDS)
-            .arg(charge.is_some_and(|charge| charge.album.is_some()));
-        call.arg(bucket::HISTORY);
-        call.arg(begin.sticky_in.is_some()).arg(charge.is_some_and(|charge| charge.only_if_sticky));
-        call.arg(begin.album.is_some()).arg(begin.album.map(numbers).unwrap_or_default());
-        self.call(&call).await.map(begun)
+        let (acted_ms, requests, window_ms) =
+            charge.map_or((0, 1, 1), |charge| (charge.acted_ms, charge.requests, charge.window_ms));
+        call.arg(acted_ms).arg(requests).arg(window_ms);
+        call.arg(begin.album.map(numbers).unwrap_or_default());
+        self.call(&call).await
     }
 
     pub(in crate::store) async fn plan(
@@ -219,31 +230,29 @@ fn step<'a>(keys: &'a [String], worker: &str, step: &str) -> Call<'a> {
     call
 }
 
-/// What `begin.lua` returns: a word, then attempts, user_id, limited, plan, sent, dying, parked until, sticky and album.
-type BeginAnswer = (
-    String,
-    u32,
-    Option<String>,
-    bool,
-    Option<Vec<u8>>,
-    u32,
-    Option<Vec<u8>>,
-    u64,
-    Option<String>,
-    Option<String>,
-);
-
-fn begun(
-    (word, attempts, user_id, limited, plan, sent, dying, parked_until_ms, sticky, album): BeginAnswer,
-) -> Begun {
-    match word.as_str() {
-        "ended" => Begun::Ended,
-        "suspect" => Begun::Suspect(attempts),
-        _ => {
-            let (plan, dying) = (plan.map(Bytes::from), dying.map(Bytes::from));
-            let parts = album.iter().flat_map(|album| album.split(' '));
-            let album = parts.filter_map(|part| part.parse().ok()).collect();
-            Begun::Run(Run { attempts, user_id, sticky, limited, plan, sent, dying, parked_until_ms, album })
+/// What `begin.lua` returns.
+impl FromRedisValue for Begun {
+    fn from_redis_value(answer: Value) -> Result<Self, ParsingError> {
+        let mut answer = Vec::<Value>::from_redis_value(answer)?.into_iter();
+        let word: String = next(&mut answer)?;
+        let attempts = next(&mut answer)?;
+        match word.as_str() {
+            "ended" => return Ok(Self::Ended),
+            "suspect" => return Ok(Self::Suspect(attempts)),
+            _ => {}
         }
+        let (user_id, limited) = (next(&mut answer)?, next(&mut answer)?);
+        let (plan, sent): (Option<Vec<u8>>, _) = (next(&mut answer)?, next(&mut answer)?);
+        let (dying, parked_until_ms): (Option<Vec<u8>>, _) = (next(&mut answer)?, next(&mut answer)?);
+        let (sticky, album): (_, Option<String>) = (next(&mut answer)?, next(&mut answer)?);
+        let (plan, dying) = (plan.map(Bytes::from), dying.map(Bytes::from));
+        let parts = album.iter().flat_map(|album| album.split(' '));
+        let album = parts.filter_map(|part| part.parse().ok()).collect();
+        Ok(Self::Run(Run { attempts, user_id, sticky, limited, plan, sent, dying, parked_until_ms, album }))
     }
+}
+
+/// What is left out at the end is nothing.
+fn next<T: FromRedisValue + Default>(answer: &mut std::vec::IntoIter<Value>) -> Result<T, ParsingError> {
+    answer.next().map_or_else(|| Ok(T::default()), T::from_redis_value)
 }
