@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use shared::queue::embedded;
+use shared::one_file;
 use shared::settings::Values;
 
 const REDIS: [&str; 3] = ["REDIS_URL", "REDIS_HOST", "REDIS_PORT"];
@@ -32,7 +32,7 @@ impl Deployment {
     /// RabbitMQ if `AMQP_URL` is set, or where there is no embedded queue in `DATA_DIR`; as for `tgw dead`.
     pub fn of(values: &Values) -> Self {
         let folder = Path::new(values.text("DATA_DIR").unwrap_or_default());
-        let is_file = folder.join(embedded::FILE.name).exists();
+        let is_file = folder.join(one_file::FILE.name).exists();
         let named = values.is_given("AMQP_URL");
         let rabbitmq = named || !is_file;
         // In parts it is Redis always, at its default address if no other is set; in one process (`tgw run`) the file.
@@ -55,7 +55,7 @@ mod tests {
         };
         assert!(of(None).rabbitmq && of(None).hint().contains("needs neither"));
         assert_eq!(of(Some("amqp://x")).hint(), "");
-        std::fs::write(folder.path().join(embedded::FILE.name), "").unwrap();
+        std::fs::write(folder.path().join(one_file::FILE.name), "").unwrap();
         assert!(!of(None).rabbitmq);
         assert_eq!(of(None).hint(), "");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::admin;
 use shared::data_dir;
-use shared::database::Database;
+use shared::one_file::{self, Database};
 use shared::program::{Failure, Stopped};
 use shared::proof::Accepted;
 use shared::queue::{Consumer, Publisher, embedded, rabbitmq};
@@ -216,7 +216,7 @@ impl Backends {
         let Outside { broker, redis, partitions } = outside;
         let database = match (&broker, &redis) {
             (Some(_), Some(_)) => None,
-            _ => Some(data_dir::open(values, embedded::FILE)?),
+            _ => Some(data_dir::open(values, one_file::FILE)?),
         };
         let (publisher, consumer, letters, workers, spool) = match (broker, &database) {
             (Some(broker), _) => {

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::database::{Database, Kind, OpenError};
+use crate::database::{Database, Kind, OpenError, Tables};
 use crate::program::Failure;
 use crate::settings::{Problems, SettingError, Values};
 
 /// Opens this process's file of that kind. One folder serves one process: a second one is refused.
-pub fn open(values: &Values, kind: Kind) -> Result<Database, Failure> {
+pub fn open<T: Tables>(values: &Values, kind: Kind) -> Result<Database<T>, Failure> {
     let folder = values.required("DATA_DIR", "a folder").map_err(Problems::from)?.to_owned();
     Database::open(Path::new(&folder), kind).map_err(|error| match error {
         OpenError::InUse(_) => Failure::Refused(format!(

@@ -10,18 +10,21 @@ mod look;
 mod open;
 mod overlay;
 mod salvage;
+mod tables;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use redb::{ReadTransaction, WriteTransaction};
+use redb::ReadTransaction;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use look::{Look, Unreadable};
 pub use open::OpenError;
 pub(crate) use salvage::Salvage;
+pub(crate) use tables::Lazy;
+pub use tables::{Plain, Tables};
 
 use file::File;
 use health::Health;
@@ -65,17 +68,31 @@ pub enum DatabaseError {
     Closed,
 }
 
-/// An open file. Cheap to clone; the file is closed when the last clone is gone and all is written.
-#[derive(Clone)]
-pub struct Database {
+/// An open file, and what its writes work on. Cheap to clone; the file is closed when the last clone is gone and all is
+/// written.
+pub struct Database<T: Tables = Plain> {
     file: Arc<File>,
-    jobs: mpsc::Sender<Message>,
+    jobs: mpsc::Sender<Message<T>>,
     health: Arc<Health>,
     set_aside: Option<Arc<Path>>,
     reads: Arc<Semaphore>,
 }
 
-impl Database {
+/// Not derived, which would ask that the tables can be cloned.
+impl<T: Tables> Clone for Database<T> {
+    fn clone(&self) -> Self {
+        let Self { file, jobs, health, set_aside, reads } = self;
+        Self {
+            file: Arc::clone(file),
+            jobs: jobs.clone(),
+            health: Arc::clone(health),
+            set_aside: set_aside.clone(),
+            reads: Arc::clone(reads),
+        }
+    }
+}
+
+impl<T: Tables> Database<T> {
     /// Opens the file in `folder`, both made if missing, and checks all of it: that reads the whole file
     /// once. A damaged file is renamed and a new one begun with what can be read of it, so that a start
     /// needs no hand. Blocks.
@@ -126,25 +143,25 @@ impl Database {
         self.set_aside.as_deref().map(Path::to_path_buf)
     }
 
-    /// Runs `work` in a write transaction, together with what else waits, and returns when it is on disk.
+    /// Runs `work` on the tables of a write transaction, together with what else waits, and returns when it is on disk.
     ///
     /// `work` may run twice, the first time in a transaction that is thrown away, so whatever it changes
     /// outside the file must bear that. Dropping the future does not take the write back.
-    pub async fn write<T, W>(&self, work: W) -> Result<T, DatabaseError>
+    pub async fn write<R, W>(&self, work: W) -> Result<R, DatabaseError>
     where
-        T: Send + 'static,
-        W: Fn(&WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
+        R: Send + 'static,
+        W: Fn(&mut T::Open<'_>) -> Result<R, redb::Error> + Send + 'static,
     {
         self.write_then(work, |_| ()).await
     }
 
     /// `write`, and then `then` with its outcome, on the writer's thread and in the order of the writes:
     /// once, after the commit, and also when nobody waits for it any more. `then` must not block.
-    pub async fn write_then<T, W, A>(&self, work: W, then: A) -> Result<T, DatabaseError>
+    pub async fn write_then<R, W, A>(&self, work: W, then: A) -> Result<R, DatabaseError>
     where
-        T: Send + 'static,
-        W: Fn(&WriteTransaction) -> Result<T, redb::Error> + Send + 'static,
-        A: FnOnce(&T) + Send + 'static,
+        R: Send + 'static,
+        W: Fn(&mut T::Open<'_>) -> Result<R, redb::Error> + Send + 'static,
+        A: FnOnce(&R) + Send + 'static,
     {
         let (answer, outcome) = oneshot::channel();
         let task = Message::Write(Box::new(Task::new(work, then, answer)));
@@ -156,10 +173,10 @@ impl Database {
     ///
     /// On a blocking thread: redb keeps a bounded cache of its own, and what is not in there is a read of
     /// the disk, which a backlog larger than the machine's memory makes a slow one. Waits while others read.
-    pub async fn read<T, W>(&self, work: W) -> Result<T, DatabaseError>
+    pub async fn read<R, W>(&self, work: W) -> Result<R, DatabaseError>
     where
-        T: Send + 'static,
-        W: FnOnce(&ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
+        R: Send + 'static,
+        W: FnOnce(&ReadTransaction) -> Result<R, redb::Error> + Send + 'static,
     {
         let file = Arc::clone(&self.file);
         // Never closed; without a place there would just be no bound.

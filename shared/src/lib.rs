@@ -2,7 +2,7 @@
 //!
 //! No room in here knows Telegram's methods, a service or a route: those are the worker's. RabbitMQ is
 //! known only below `queue::rabbitmq`, Redis only below `store::redis`, redb only in `database`, in
-//! `spool` and the two `embedded` rooms.
+//! `spool`, in the two `embedded` rooms and in `one_file`, which they share.
 
 pub mod admin;
 pub mod clock;
@@ -14,6 +14,7 @@ pub mod events;
 pub mod fuzzing;
 pub mod json;
 pub mod metrics;
+pub mod one_file;
 pub mod program;
 pub mod proof;
 pub mod queue;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::data_dir;
-use shared::database::Database;
+use shared::one_file::{self, Database};
 use shared::program::Failure;
 use shared::queue::{Letter, embedded, rabbitmq};
 use shared::readiness::Readiness;
@@ -40,7 +40,7 @@ pub enum Embedded {
 
 impl Embedded {
     pub fn is_in(folder: &Path) -> bool {
-        folder.join(embedded::FILE.name).exists()
+        folder.join(one_file::FILE.name).exists()
     }
 
     pub async fn open(values: &Values, folder: &Path, wait: bool, purpose: Purpose) -> Result<Self, Failure> {
@@ -59,7 +59,7 @@ impl Embedded {
                     "another tool has the dead letters in hand: try again when it has ended, or say --wait"
                         .to_owned()
                 }
-                Err(Unasked::NotRunning) => match data_dir::open(values, embedded::FILE) {
+                Err(Unasked::NotRunning) => match data_dir::open(values, one_file::FILE) {
                     Err(Failure::Refused(words)) => words,
                     opened => return Self::here(values, folder, opened?).await,
                 },

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::database::{Look, Unreadable};
+use shared::one_file;
 use shared::program::Failure;
 use shared::queue::Letter;
 use shared::queue::embedded::{self, Wanted, letters_of};
@@ -55,7 +56,7 @@ impl Looker {
                     Err(Unasked::Failed(words)) => return Err(Failure::Failed(words)),
                 }
             }
-            match opened(folder.join(embedded::FILE.name)).await {
+            match opened(folder.join(one_file::FILE.name)).await {
                 Ok(file) => return Ok(Some(Self::Reading(Arc::new(file)))),
                 // A file that is being written looks damaged.
                 Err(Unreadable::Damaged(_)) if begun.elapsed() < PATIENCE => tokio::time::sleep(AGAIN).await,

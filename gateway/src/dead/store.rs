@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use shared::data_dir;
+use shared::one_file;
 use shared::program::Failure;
 use shared::queue::rabbitmq::{self, Look};
-use shared::queue::{Envelope, Letter, embedded};
+use shared::queue::{Envelope, Letter};
 use shared::readiness::Readiness;
 use shared::settings::{Problems, Values};
 use shared::snapshot::Snapshot;
@@ -57,8 +58,8 @@ impl Rests {
         if workers_say_redis(settings).await {
             return in_redis(values);
         }
-        note(&format!("no REDIS_... is set: the store is {}", folder.join(embedded::FILE.name).display()));
-        let database = data_dir::open(values, embedded::FILE)?;
+        note(&format!("no REDIS_... is set: the store is {}", folder.join(one_file::FILE.name).display()));
+        let database = data_dir::open(values, one_file::FILE)?;
         Ok(Self::Here(Store::Embedded(store::embedded::Store::open(&database))))
     }
 

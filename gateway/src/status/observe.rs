@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use shared::database::{Look, Unreadable};
+use shared::one_file;
 use shared::program::Failure;
 use shared::queue::embedded::{self, Depth};
 use shared::queue::rabbitmq::{self, Census, Depths, Made, Settings};
@@ -112,7 +113,7 @@ async fn local(values: &Values) -> Result<Option<Status>, Failure> {
 
 /// What waits in the file of a gateway that does not run.
 async fn resting(values: &Values) -> Result<Depth, Failure> {
-    let path = Path::new(values.text("DATA_DIR").unwrap_or_default()).join(embedded::FILE.name);
+    let path = Path::new(values.text("DATA_DIR").unwrap_or_default()).join(one_file::FILE.name);
     let reading = tokio::task::spawn_blocking(move || {
         let failed =
             |error: Unreadable| Failure::Failed(format!("{} can't be read: {error}", path.display()));

@@ -2,43 +2,43 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use redb::WriteTransaction;
 use tokio::sync::oneshot;
 
-use super::DatabaseError;
 use super::file::told_apart;
+use super::{DatabaseError, Tables};
 
-pub(super) trait Job: Send {
-    /// Does the work in `txn`, whose fate is not yet known. May be called again with another one.
-    fn run(&mut self, txn: &WriteTransaction) -> Result<(), DatabaseError>;
+pub(super) trait Job<T: Tables>: Send {
+    /// Does the work on a transaction's tables, whose fate is not yet known. May be called again with another's.
+    fn run(&mut self, tables: &mut T::Open<'_>) -> Result<(), DatabaseError>;
 
     /// Tells whoever waits. `Ok` is: the last run is on disk.
     fn end(self: Box<Self>, fate: Result<(), DatabaseError>);
 }
 
-pub(super) struct Task<T, W, A> {
+pub(super) struct Task<R, W, A> {
     work: W,
     then: A,
-    outcome: Option<T>,
-    answer: oneshot::Sender<Result<T, DatabaseError>>,
+    outcome: Option<R>,
+    answer: oneshot::Sender<Result<R, DatabaseError>>,
 }
 
-impl<T, W, A> Task<T, W, A> {
-    pub(super) fn new(work: W, then: A, answer: oneshot::Sender<Result<T, DatabaseError>>) -> Self {
+impl<R, W, A> Task<R, W, A> {
+    pub(super) fn new(work: W, then: A, answer: oneshot::Sender<Result<R, DatabaseError>>) -> Self {
         Self { work, then, outcome: None, answer }
     }
 }
 
-impl<T, W, A> Job for Task<T, W, A>
+impl<T, R, W, A> Job<T> for Task<R, W, A>
 where
-    T: Send,
-    W: Fn(&WriteTransaction) -> Result<T, redb::Error> + Send,
-    A: FnOnce(&T) + Send,
+    T: Tables,
+    R: Send,
+    W: Fn(&mut T::Open<'_>) -> Result<R, redb::Error> + Send,
+    A: FnOnce(&R) + Send,
 {
     /// A panic is this work's failure and nobody else's (I7): its transaction is thrown away.
-    fn run(&mut self, txn: &WriteTransaction) -> Result<(), DatabaseError> {
+    fn run(&mut self, tables: &mut T::Open<'_>) -> Result<(), DatabaseError> {
         let panicked = |_| DatabaseError::Refused("the work panicked".to_owned());
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(txn))).map_err(panicked)?;
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(tables))).map_err(panicked)?;
         self.outcome = Some(outcome.map_err(told_apart)?);
         Ok(())
     }

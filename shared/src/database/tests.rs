@@ -3,10 +3,12 @@ use std::sync::{Arc, Barrier};
 use std::{fs, io};
 
 use redb::backends::InMemoryBackend;
-use redb::{ReadableTableMetadata, StorageBackend, TableDefinition};
+use redb::{ReadableTableMetadata, StorageBackend, TableDefinition, WriteTransaction};
 use tempfile::TempDir;
 
 use super::*;
+
+type Database = super::Database;
 
 const KIND: Kind = Kind { name: "test.redb", cache: 1 << 20, salvage: |_| Ok(0) };
 const NUMBERS: TableDefinition<'_, u64, u64> = TableDefinition::new("numbers");
@@ -28,7 +30,7 @@ async fn count(database: &Database) -> Result<u64, DatabaseError> {
 async fn filled() -> TempDir {
     let folder = TempDir::new().unwrap();
     let database = Database::open(folder.path(), KIND).unwrap();
-    let fill = |txn: &WriteTransaction| {
+    let fill = |txn: &mut &WriteTransaction| {
         let mut numbers = txn.open_table(NUMBERS)?;
         (0..1000).try_for_each(|n| numbers.insert(n, n).map(drop))?;
         Ok(())
@@ -91,15 +93,39 @@ async fn closing_writes_what_waits_first() {
     assert_eq!(count(&Database::open(folder.path(), KIND).unwrap()).await, Ok(written));
 }
 
+/// One table, which all writes of a transaction share.
+struct Sharing;
+
+impl Tables for Sharing {
+    type Open<'txn> = Lazy<'txn, u64, u64>;
+
+    fn within(txn: &WriteTransaction) -> Self::Open<'_> {
+        Lazy::new(txn, NUMBERS)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_write_fails_alone() {
+    bad_writes_fail_alone::<Plain>(|txn, n| insert(txn, n)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_write_fails_alone_on_a_table_that_others_share() {
+    bad_writes_fail_alone::<Sharing>(|numbers, n| {
+        numbers.open()?.insert(n, n)?;
+        Ok(())
+    })
+    .await;
+}
+
+async fn bad_writes_fail_alone<T: Tables>(insert: fn(&mut T::Open<'_>, u64) -> Result<(), redb::Error>) {
     let folder = TempDir::new().unwrap();
-    let database = Database::open(folder.path(), KIND).unwrap();
+    let database = super::Database::<T>::open(folder.path(), KIND).unwrap();
     let bad = |n: u64| {
         let database = database.clone();
         tokio::spawn(async move {
-            let work = move |txn: &WriteTransaction| {
-                txn.open_table(NUMBERS)?.insert(n, n)?;
+            let work = move |tables: &mut T::Open<'_>| {
+                insert(tables, n)?;
                 match n % 3 {
                     0 => panic!("on purpose"),
                     1 => Err(redb::Error::TableDoesNotExist("of that name".to_owned())),
@@ -115,7 +141,7 @@ async fn a_bad_write_fails_alone() {
         assert_eq!(outcome.is_ok(), n % 3 == 2, "{n}: {outcome:?}");
         assert!(!matches!(outcome, Err(DatabaseError::Disk(_))), "{n}: {outcome:?}");
     }
-    assert_eq!(count(&database).await, Ok(100));
+    assert_eq!(database.read(|txn| Ok(txn.open_table(NUMBERS)?.len()?)).await, Ok(100));
     database.close().await;
     let database = Database::open(folder.path(), KIND).unwrap();
     assert_eq!((count(&database).await, database.set_aside()), (Ok(100), None));
@@ -224,9 +250,9 @@ impl Disk {
         redb::Builder::new().create_with_backend(self.clone()).map_err(file::disk)
     }
 
-    pub fn database(&self) -> Database {
+    pub fn database<T: Tables>(&self) -> super::Database<T> {
         let again = self.clone();
-        Database::start(self.open().unwrap(), None, Box::new(move || again.open())).unwrap()
+        super::Database::start(self.open().unwrap(), None, Box::new(move || again.open())).unwrap()
     }
 }
 

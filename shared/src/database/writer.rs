@@ -12,7 +12,7 @@ use super::file::{File, disk};
 use super::health::Health;
 use super::job::Job;
 use super::open::Lock;
-use super::{DatabaseError, Reopen};
+use super::{DatabaseError, Reopen, Tables};
 
 /// The most writes to a commit: 131,000 records a second at 2 ms each (facts D1).
 const BATCH: usize = 256;
@@ -20,31 +20,31 @@ const BATCH: usize = 256;
 /// The shortest time between two tries to open the file anew. Each reads all of it.
 const REST: Duration = Duration::from_secs(1);
 
-pub(super) enum Message {
-    Write(Box<dyn Job>),
+pub(super) enum Message<T: Tables> {
+    Write(Box<dyn Job<T>>),
     /// A reader met a failure of the disk, and there may be no write to meet it too.
     Mend,
     /// Answered when the file is closed.
     Close(oneshot::Sender<()>),
 }
 
-pub(super) struct Writer {
+pub(super) struct Writer<T: Tables> {
     file: Arc<File>,
     health: Arc<Health>,
     reopen: Reopen,
-    waiting: mpsc::Receiver<Message>,
+    waiting: mpsc::Receiver<Message<T>>,
     closers: Vec<oneshot::Sender<()>>,
     /// redb refuses everything once its I/O has failed; opening the file anew may help.
     broken: bool,
     opened: Option<Instant>,
 }
 
-impl Writer {
+impl<T: Tables> Writer<T> {
     pub(super) fn new(
         file: Arc<File>,
         health: Arc<Health>,
         reopen: Reopen,
-        waiting: mpsc::Receiver<Message>,
+        waiting: mpsc::Receiver<Message<T>>,
     ) -> Self {
         Self { file, health, reopen, waiting, closers: Vec::new(), broken: false, opened: None }
     }
@@ -68,7 +68,7 @@ impl Writer {
         }
     }
 
-    fn gather(&mut self, message: Message, batch: &mut Vec<Box<dyn Job>>) {
+    fn gather(&mut self, message: Message<T>, batch: &mut Vec<Box<dyn Job<T>>>) {
         match message {
             Message::Write(job) => batch.push(job),
             Message::Mend => self.broken = true,
@@ -82,7 +82,7 @@ impl Writer {
 
     /// Writes all of `batch` in one transaction. If one job spoils it, each gets a transaction of its own,
     /// in the same order, so that the bad one fails alone.
-    fn write(&mut self, mut batch: Vec<Box<dyn Job>>) {
+    fn write(&mut self, mut batch: Vec<Box<dyn Job<T>>>) {
         self.health.begin();
         let fate = self.commit(&mut batch);
         self.health.end(matches!(fate, Err(DatabaseError::Disk(_))));
@@ -94,7 +94,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), DatabaseError> {
+    fn commit(&mut self, batch: &mut [Box<dyn Job<T>>]) -> Result<(), DatabaseError> {
         self.mend()?;
         if batch.is_empty() {
             return Ok(());
@@ -127,13 +127,17 @@ impl Writer {
 }
 
 /// One transaction with all of `batch`, committed with fsync (redb's `Durability::Immediate`, its default).
-fn transact(database: &redb::Database, batch: &mut [Box<dyn Job>]) -> Result<(), DatabaseError> {
+fn transact<T: Tables>(
+    database: &redb::Database,
+    batch: &mut [Box<dyn Job<T>>],
+) -> Result<(), DatabaseError> {
     let txn = database.begin_write().map_err(disk)?;
-    for job in batch {
-        if let Err(error) = job.run(&txn) {
-            txn.abort().map_err(disk)?;
-            return Err(error);
-        }
+    let mut tables = T::within(&txn);
+    let ran = batch.iter_mut().try_for_each(|job| job.run(&mut tables));
+    drop(tables);
+    if let Err(error) = ran {
+        txn.abort().map_err(disk)?;
+        return Err(error);
     }
     txn.commit().map_err(disk)
 }

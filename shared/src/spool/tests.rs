@@ -44,7 +44,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A broker that is a file.
 async fn broker(folder: &TempDir) -> (Publisher, embedded::Consumer) {
-    let database = Database::open(folder.path(), embedded::FILE).unwrap();
+    let database = Database::open(folder.path(), crate::one_file::FILE).unwrap();
     let (publisher, consumer) = embedded::open(&database, 1).await.unwrap();
     (Publisher::Embedded(publisher), consumer)
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use shared::database::Database;
+use shared::one_file::{Database, FILE};
 use shared::queue::{Claim, ClaimError, Consumer, Delivery, Envelope, Publisher, embedded, rabbitmq};
 use shared::readiness::Readiness;
 use shared::settings::Values;
@@ -70,7 +70,7 @@ pub enum Place {
 impl Queue {
     pub async fn embedded() -> Self {
         let folder = TempDir::new().unwrap();
-        let database = Database::open(folder.path(), embedded::FILE).unwrap();
+        let database = Database::open(folder.path(), FILE).unwrap();
         let (publisher, consumer) = embedded::open(&database, PARTITIONS).await.unwrap();
         let place = Place::Embedded { letters: consumer.letters(), _folder: folder };
         Self { publisher: Publisher::Embedded(publisher), consumer: Consumer::Embedded(consumer), place }
@@ -200,7 +200,7 @@ pub struct Stored {
 impl Stored {
     pub async fn embedded() -> Self {
         let folder = TempDir::new().unwrap();
-        let database = Database::open(folder.path(), embedded::FILE).unwrap();
+        let database = Database::open(folder.path(), FILE).unwrap();
         let store = Store::Embedded(shared::store::embedded::Store::open(&database));
         Self { store, bot: a_bot(), _folder: Some(folder) }
     }

@@ -7,8 +7,9 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use futures_util::poll;
-use shared::database::Database;
-use shared::queue::embedded::{Consumer, Depth, FILE, OpenError, Publisher, open};
+use shared::database::{self, Plain};
+use shared::one_file::{Database, FILE};
+use shared::queue::embedded::{Consumer, Depth, OpenError, Publisher, open};
 use shared::queue::{Bulk, ClaimError, Envelope, Letter, Reason, partition_of};
 use shared::store::{Begin, Begun, End, UpdateKey, embedded::Store};
 use tempfile::TempDir;
@@ -157,7 +158,7 @@ async fn a_file_of_an_earlier_version_is_read_in_its_order() {
     publisher.publish_bulk(&envelope(7, 5), Bulk::Broadcasts).await.unwrap();
     drop((publisher, consumer));
     // As it lay then: by partition. There is one count here, where each had its own.
-    let as_it_was = move |txn: &redb::WriteTransaction| {
+    let as_it_was = move |txn: &mut &redb::WriteTransaction| {
         let mut updates = txn.open_table(table)?;
         let all: Vec<_> = updates
             .extract_from_if((1003, 0)..=(1003, u64::MAX), |_, _| true)?
@@ -172,8 +173,10 @@ async fn a_file_of_an_earlier_version_is_read_in_its_order() {
         updates.insert((1002, 900_000_000), bulk.as_slice())?;
         Ok(all.len())
     };
-    assert_eq!(database.write(as_it_was).await, Ok(2000 * usize::from(PARTITIONS)));
     database.close().await;
+    let by_hand = database::Database::<Plain>::open(folder.path(), FILE).unwrap();
+    assert_eq!(by_hand.write(as_it_was).await, Ok(2000 * usize::from(PARTITIONS)));
+    by_hand.close().await;
 
     let (database, publisher, consumer) = queue(folder.path()).await;
     assert_eq!(consumer.depth().waiting, vec![2000; PARTITIONS.into()]);
@@ -242,15 +245,16 @@ async fn a_dropped_partition_is_free_at_once() {
 #[tokio::test]
 async fn what_is_no_update_is_handed_out_as_its_bytes() {
     let folder = TempDir::new().unwrap();
-    let (database, _, consumer) = queue(folder.path()).await;
-    let foreign = |txn: &redb::WriteTransaction| {
+    queue(folder.path()).await.0.close().await;
+    let by_hand = database::Database::<Plain>::open(folder.path(), FILE).unwrap();
+    let foreign = |txn: &mut &redb::WriteTransaction| {
         let table = redb::TableDefinition::<(u16, u64), &[u8]>::new("queue-updates");
         txn.open_table(table)?.insert((1, 0), &b"what is this"[..])?;
         Ok(())
     };
-    database.write(foreign).await.unwrap();
-    drop(consumer);
-    let (_, consumer) = open(&database, PARTITIONS).await.unwrap();
+    by_hand.write(foreign).await.unwrap();
+    by_hand.close().await;
+    let (_database, _, consumer) = queue(folder.path()).await;
     let delivery = next(&mut consumer.claim(1, 1).await.unwrap()).await;
     assert_eq!(delivery.content, Err(Bytes::from_static(b"what is this")));
     delivery.receipt.ack().await.unwrap();

@@ -2,7 +2,7 @@
 //! not acked is handed out, in order, and once per claim.
 
 use proptest::prelude::*;
-use shared::database::Database;
+use shared::one_file::Database;
 use shared::queue::embedded::{Consumer, Publisher, open};
 use shared::queue::{Claim, Delivery, partition_of};
 use tempfile::TempDir;
@@ -77,7 +77,7 @@ impl World {
     }
 
     async fn open(folder: &TempDir, prefetch: u16) -> (Database, Publisher, Consumer, Claim) {
-        let database = Database::open(folder.path(), shared::queue::embedded::FILE).unwrap();
+        let database = Database::open(folder.path(), shared::one_file::FILE).unwrap();
         let (publisher, consumer) = open(&database, 2).await.unwrap();
         let claim = consumer.claim(own(), prefetch).await.unwrap();
         (database, publisher, consumer, claim)

@@ -98,7 +98,7 @@ impl Receipt {
         let key = (journal(number), self.sequence);
         let place = self.place.take();
         let ack = self.queue.database.write_then(
-            move |txn| Ok(txn.open_table(UPDATES)?.remove(key)?.is_some()),
+            move |tables| Ok(tables.queue.updates.open()?.remove(key)?.is_some()),
             move |was_there| {
                 if let Some(partition) = queue.partition(number).filter(|_| *was_there) {
                     partition.acked();

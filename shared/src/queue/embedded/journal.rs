@@ -2,12 +2,14 @@
 
 use redb::{ReadableTable as _, TableDefinition};
 
-use crate::database::{Database, DatabaseError};
+use crate::database::DatabaseError;
+use crate::one_file::Database;
 use crate::queue::Bulk;
 
 /// (journal, sequence) → an update's record. A sequence is never used twice while the file is open, and its lowest bits are
 /// the number of its partition, but for bulk messages of an earlier version.
-pub(super) const UPDATES: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("queue-updates");
+pub(super) const UPDATES: TableDefinition<'static, (u16, u64), &'static [u8]> =
+    TableDefinition::new("queue-updates");
 
 /// The journal of the updates of all partitions, in the order in which they came: so a commit writes pages at one place of
 /// the file. With a journal for each of 32 partitions it wrote at 32 places, three times the bytes (docs/performance.md).
@@ -44,8 +46,8 @@ pub(super) fn number_above(sequence: u64) -> u64 {
 /// is older than what is left, and stays in front of it.
 pub(super) async fn move_together(database: &Database) -> Result<(), DatabaseError> {
     loop {
-        let moving = database.write(|txn| {
-            let mut updates = txn.open_table(UPDATES)?;
+        let moving = database.write(|tables| {
+            let updates = tables.queue.updates.open()?;
             let last = updates.range((TOGETHER, 0)..=(TOGETHER, u64::MAX))?.next_back().transpose()?;
             let mut next = last.map_or(0, |(key, _)| number_above(key.value().1));
             let (mut apart, mut bytes) = (Vec::new(), 0);

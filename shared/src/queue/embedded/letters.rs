@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use redb::{ReadTransaction, ReadableTable as _, TableError};
 use serde::{Deserialize, Serialize};
 
-use super::journal::{UPDATES, journal};
-use super::{LETTERS, Letter, Queue};
+use super::journal::journal;
+use super::{LETTERS, Letter, Queue, Tables};
 use crate::database::{DatabaseError, Look, Unreadable};
 use crate::queue::record;
 
@@ -149,8 +149,9 @@ impl Letters {
     pub async fn replay(&self, places: Vec<u64>, by: String) -> Result<u64, DatabaseError> {
         let (queue, after) = (Arc::clone(&self.0), Arc::clone(&self.0));
         let replaying = self.0.database.write_then(
-            move |txn| {
-                let (mut letters, mut updates) = (txn.open_table(LETTERS)?, txn.open_table(UPDATES)?);
+            move |tables| {
+                let Tables { letters, updates, .. } = &mut tables.queue;
+                let (letters, updates) = (letters.open()?, updates.open()?);
                 let mut published = Vec::new();
                 for place in &places {
                     let record = letters.get(place)?.map(|record| Bytes::copy_from_slice(record.value()));
@@ -180,8 +181,8 @@ impl Letters {
     pub async fn remove(&self, places: Vec<u64>) -> Result<u64, DatabaseError> {
         let queue = Arc::clone(&self.0);
         let removing = self.0.database.write_then(
-            move |txn| {
-                let mut letters = txn.open_table(LETTERS)?;
+            move |tables| {
+                let letters = tables.queue.letters.open()?;
                 let mut removed = 0;
                 for place in &places {
                     removed += u64::from(letters.remove(place)?.is_some());

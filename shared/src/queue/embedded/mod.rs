@@ -13,14 +13,15 @@ mod reader;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::{Bulk, ClaimError, Envelope, Letter, PublishError, record};
-use crate::database::{Database, DatabaseError, Kind, Look, Salvage, Unreadable};
+use crate::database::{DatabaseError, Lazy, Look, Salvage, Unreadable};
 use crate::events;
+use crate::one_file::Database;
 use journal::{UPDATES, journal, move_together, number_above, partition_of, sequence};
 use partition::{Found, Partition};
 
@@ -32,10 +33,27 @@ pub use letters::{Buried, Letters, Seen, Wanted, id_of, letters_of};
 const KEPT: usize = 32 * 1024;
 
 /// sequence → a letter's record.
-const LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("queue-letters");
+const LETTERS: TableDefinition<'static, u64, &'static [u8]> = TableDefinition::new("queue-letters");
 /// What is fixed for the whole file.
-const FIXED: TableDefinition<'_, &str, u64> = TableDefinition::new("queue-fixed");
+const FIXED: TableDefinition<'static, &'static str, u64> = TableDefinition::new("queue-fixed");
 const PARTITIONS: &str = "partitions";
+
+/// The tables that are written.
+pub(crate) struct Tables<'txn> {
+    updates: Lazy<'txn, (u16, u64), &'static [u8]>,
+    letters: Lazy<'txn, u64, &'static [u8]>,
+    fixed: Lazy<'txn, &'static str, u64>,
+}
+
+impl<'txn> Tables<'txn> {
+    pub(crate) fn within(txn: &'txn WriteTransaction) -> Self {
+        Self {
+            updates: Lazy::new(txn, UPDATES),
+            letters: Lazy::new(txn, LETTERS),
+            fixed: Lazy::new(txn, FIXED),
+        }
+    }
+}
 
 /// Why the queue could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -93,14 +111,9 @@ pub async fn open(database: &Database, partitions: u16) -> Result<(Publisher, Co
     Ok((Publisher(Arc::clone(&queue)), Consumer(queue)))
 }
 
-/// The file of the embedded queue and of the embedded store. The store is not saved from a damaged one: it may
-/// lose its memory, as Redis may (contract 3.8). With a cache of 32 MiB it took no more updates a second
-/// (docs/performance.md).
-pub const FILE: Kind = Kind { name: "tgw.redb", cache: 8 * 1024 * 1024, salvage };
-
 /// Saves what can be read of a damaged file. Keys that no file of ours has are damage themselves; what a
 /// record holds is judged by its checksum when it is handed out.
-fn salvage(damaged: &Salvage<'_>) -> Result<u64, redb::Error> {
+pub(crate) fn salvage(damaged: &Salvage<'_>) -> Result<u64, redb::Error> {
     const FAR: u64 = 1 << 62;
     let is_somebodys = |key| partition_of(key) < Bulk::Notifications.partition() || Bulk::of(key.0).is_some();
     let updates = damaged.table(UPDATES, |key: (u16, u64)| is_somebodys(key) && key.1 < FAR)?;
@@ -127,10 +140,11 @@ pub fn depth_of(file: &Look) -> Result<Depth, Unreadable> {
 }
 
 async fn fixed_partitions(database: &Database, settings: u16) -> Result<u16, DatabaseError> {
-    let fix = database.write(move |txn| {
-        txn.open_table(UPDATES)?;
-        txn.open_table(LETTERS)?;
-        let mut fixed = txn.open_table(FIXED)?;
+    let fix = database.write(move |tables| {
+        let Tables { updates, letters, fixed } = &mut tables.queue;
+        updates.open()?;
+        letters.open()?;
+        let fixed = fixed.open()?;
         let known = fixed.get(PARTITIONS)?.map(|known| known.value());
         if known.is_none() {
             fixed.insert(PARTITIONS, u64::from(settings))?;
@@ -193,9 +207,9 @@ impl Publisher {
         // The sequence is taken by the one writer, so that what commits later never has a lower one: a
         // reader goes on from the highest that it saw.
         let publish = self.0.database.write_then(
-            move |txn| {
+            move |tables| {
                 let sequence = writing.take_sequence(number);
-                txn.open_table(UPDATES)?.insert((journal(number), sequence), record.as_slice())?;
+                tables.queue.updates.open()?.insert((journal(number), sequence), record.as_slice())?;
                 Ok(sequence)
             },
             move |sequence| written.published(number, *sequence),
@@ -208,9 +222,9 @@ impl Publisher {
         let record = record::of_letter(letter)?;
         let (writing, written) = (Arc::clone(&self.0), Arc::clone(&self.0));
         let bury = self.0.database.write_then(
-            move |txn| {
+            move |tables| {
                 let sequence = writing.next_letter.fetch_add(1, Ordering::Relaxed);
-                txn.open_table(LETTERS)?.insert(sequence, record.as_slice())?;
+                tables.queue.letters.open()?.insert(sequence, record.as_slice())?;
                 Ok(())
             },
             move |()| {

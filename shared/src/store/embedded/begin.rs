@@ -56,7 +56,7 @@ impl Owned {
         }
     }
 
-    pub(super) fn run(&self, shelf: &mut Shelf<'_>) -> Result<Begun, Error> {
+    pub(super) fn run(&self, shelf: &mut Shelf<'_, '_>) -> Result<Begun, Error> {
         shelf.purge()?;
         if end_of(shelf, &self.key)?.is_some() {
             return Ok(Begun::Ended);
@@ -92,7 +92,7 @@ impl Owned {
     }
 
     /// The user's session, renewed; begun with a name of our own where there is none.
-    fn session(&self, shelf: &mut Shelf<'_>) -> Result<Option<String>, Error> {
+    fn session(&self, shelf: &mut Shelf<'_, '_>) -> Result<Option<String>, Error> {
         let Some(user) = self.user else { return Ok(None) };
         let known = shelf.get(&key::session(self.key.bot, user))?;
         let user_id = known.and_then(|known| String::from_utf8(known).ok());
@@ -101,14 +101,14 @@ impl Owned {
         Ok(Some(user_id))
     }
 
-    fn sticky(&self, shelf: &Shelf<'_>) -> Result<Option<String>, Error> {
+    fn sticky(&self, shelf: &Shelf<'_, '_>) -> Result<Option<String>, Error> {
         let Some(chat) = self.sticky_in else { return Ok(None) };
         let service = shelf.get(&key::sticky(&self.key, chat))?;
         Ok(service.and_then(|service| String::from_utf8(service).ok()))
     }
 
     /// Whether the rate limit says no: decided once for the update, and once for its album.
-    fn limited(&self, shelf: &mut Shelf<'_>, open: &mut Open, is_sticky: bool) -> Result<bool, Error> {
+    fn limited(&self, shelf: &mut Shelf<'_, '_>, open: &mut Open, is_sticky: bool) -> Result<bool, Error> {
         if let Some(limited) = open.limited {
             return Ok(limited);
         }
@@ -124,7 +124,7 @@ impl Owned {
 
     fn verdict(
         &self,
-        shelf: &mut Shelf<'_>,
+        shelf: &mut Shelf<'_, '_>,
         charge: OwnedCharge,
         album: Option<&str>,
     ) -> Result<bool, Error> {
@@ -140,7 +140,7 @@ impl Owned {
         Ok(limited)
     }
 
-    fn charge(&self, shelf: &mut Shelf<'_>, charge: OwnedCharge) -> Result<bool, Error> {
+    fn charge(&self, shelf: &mut Shelf<'_, '_>, charge: OwnedCharge) -> Result<bool, Error> {
         let at = key::bucket(&self.key);
         let OwnedCharge { acted_ms, requests, window_ms, .. } = charge;
         let known = shelf.get(&at)?.and_then(|bucket| serde_json::from_slice(&bucket).ok());
@@ -152,7 +152,7 @@ impl Owned {
 }
 
 pub(super) fn keep_session(
-    shelf: &mut Shelf<'_>,
+    shelf: &mut Shelf<'_, '_>,
     bot: u64,
     user: i64,
     user_id: &str,

@@ -9,13 +9,14 @@ mod messages;
 mod shelf;
 mod update;
 
-use bytes::Bytes;
-use redb::WriteTransaction;
-
 use super::{Begin, Begun, Beside, End, StoreError, UpdateKey};
 use crate::clock;
-use crate::database::{Database, DatabaseError};
+use crate::database::DatabaseError;
+use crate::one_file::{Database, Open};
+use bytes::Bytes;
 use shelf::Shelf;
+
+pub(crate) use shelf::Tables;
 
 /// The store in a database's file. Cheap to clone.
 #[derive(Clone)]
@@ -133,9 +134,9 @@ impl Store {
     /// One step on the shelf. The inner error is the step's answer, and stores what it stored.
     async fn write<T: Send + 'static>(
         &self,
-        step: impl Fn(&mut Shelf<'_>) -> Result<Result<T, StoreError>, redb::Error> + Send + 'static,
+        step: impl Fn(&mut Shelf<'_, '_>) -> Result<Result<T, StoreError>, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let step = move |txn: &WriteTransaction| step(&mut Shelf::open(txn, clock::now_ms())?);
+        let step = move |tables: &mut Open<'_>| step(&mut tables.store.shelf(clock::now_ms())?);
         self.database.write(step).await.map_err(away)?
     }
 }

@@ -7,26 +7,42 @@ use std::ops::RangeTo;
 
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
+use crate::database::Lazy;
+
 /// key → (expires, the time of its entry in the index, value). Times are ms since the epoch.
-const VALUES: TableDefinition<'_, &[u8], (u64, u64, &[u8])> = TableDefinition::new("store-values");
+const VALUES: TableDefinition<'static, &'static [u8], (u64, u64, &'static [u8])> =
+    TableDefinition::new("store-values");
 /// (when to look, key)
-const INDEX: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("store-index");
+const INDEX: TableDefinition<'static, (u64, &'static [u8]), ()> = TableDefinition::new("store-index");
 
 /// The most entries that one purge looks at: more than one write can add, so the purge keeps up.
 const PURGE: usize = 64;
 
+/// The tables that are written.
+pub(crate) struct Tables<'txn> {
+    values: Lazy<'txn, &'static [u8], (u64, u64, &'static [u8])>,
+    index: Lazy<'txn, (u64, &'static [u8]), ()>,
+}
+
+impl<'txn> Tables<'txn> {
+    pub(crate) fn within(txn: &'txn WriteTransaction) -> Self {
+        Self { values: Lazy::new(txn, VALUES), index: Lazy::new(txn, INDEX) }
+    }
+
+    /// Both, at one moment.
+    pub(super) fn shelf(&mut self, now_ms: u64) -> Result<Shelf<'_, 'txn>, redb::Error> {
+        Ok(Shelf { values: self.values.open()?, index: self.index.open()?, now_ms })
+    }
+}
+
 /// The store's tables within one write, at one moment.
-pub(super) struct Shelf<'txn> {
-    values: Table<'txn, &'static [u8], (u64, u64, &'static [u8])>,
-    index: Table<'txn, (u64, &'static [u8]), ()>,
+pub(super) struct Shelf<'tables, 'txn> {
+    values: &'tables mut Table<'txn, &'static [u8], (u64, u64, &'static [u8])>,
+    index: &'tables mut Table<'txn, (u64, &'static [u8]), ()>,
     now_ms: u64,
 }
 
-impl<'txn> Shelf<'txn> {
-    pub(super) fn open(txn: &'txn WriteTransaction, now_ms: u64) -> Result<Self, redb::Error> {
-        Ok(Self { values: txn.open_table(VALUES)?, index: txn.open_table(INDEX)?, now_ms })
-    }
-
+impl Shelf<'_, '_> {
     /// The value, if it is there and has not expired.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, redb::Error> {
         let entry = self.values.get(key)?;

@@ -30,12 +30,12 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn load(shelf: &Shelf<'_>, key: &UpdateKey) -> Result<Self, Error> {
+    pub(super) fn load(shelf: &Shelf<'_, '_>, key: &UpdateKey) -> Result<Self, Error> {
         let stored = shelf.get(&key::open(key))?;
         Ok(stored.and_then(|stored| serde_json::from_slice(&stored).ok()).unwrap_or_default())
     }
 
-    pub(super) fn keep(&self, shelf: &mut Shelf<'_>, key: &UpdateKey) -> Result<(), Error> {
+    pub(super) fn keep(&self, shelf: &mut Shelf<'_, '_>, key: &UpdateKey) -> Result<(), Error> {
         shelf.put(&key::open(key), &to_json(self)?, OPEN_SECONDS * 1000)
     }
 }
@@ -47,13 +47,13 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(value).map_err(|error| Error::Io(error.into()))
 }
 
-pub(super) fn end_of(shelf: &Shelf<'_>, key: &UpdateKey) -> Result<Option<End>, Error> {
+pub(super) fn end_of(shelf: &Shelf<'_, '_>, key: &UpdateKey) -> Result<Option<End>, Error> {
     let end = shelf.get(&key::ended(key))?;
     Ok(end.map(|end| if end == b"dead" { End::Dead } else { End::Done }))
 }
 
 /// The update, unless another worker has it or has ended it. No claim at all fences nobody.
-fn unfenced(shelf: &Shelf<'_>, key: &UpdateKey, worker: &str) -> Step<Open> {
+fn unfenced(shelf: &Shelf<'_, '_>, key: &UpdateKey, worker: &str) -> Step<Open> {
     if end_of(shelf, key)?.is_some() {
         return Ok(Err(StoreError::Fenced));
     }
@@ -63,7 +63,7 @@ fn unfenced(shelf: &Shelf<'_>, key: &UpdateKey, worker: &str) -> Step<Open> {
 }
 
 /// The first plan stays: messages of it may have gone out already.
-pub(super) fn plan(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, plan: &Bytes) -> Step<()> {
+pub(super) fn plan(shelf: &mut Shelf<'_, '_>, key: &UpdateKey, worker: &str, plan: &Bytes) -> Step<()> {
     let Ok(_) = unfenced(shelf, key, worker)? else {
         return Ok(Err(StoreError::Fenced));
     };
@@ -73,7 +73,7 @@ pub(super) fn plan(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, plan: &
     Ok(Ok(()))
 }
 
-pub(super) fn sent(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, count: u32) -> Step<()> {
+pub(super) fn sent(shelf: &mut Shelf<'_, '_>, key: &UpdateKey, worker: &str, count: u32) -> Step<()> {
     let Ok(mut open) = unfenced(shelf, key, worker)? else {
         return Ok(Err(StoreError::Fenced));
     };
@@ -82,7 +82,7 @@ pub(super) fn sent(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, count: 
     Ok(Ok(()))
 }
 
-pub(super) fn parked(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, until_ms: u64) -> Step<()> {
+pub(super) fn parked(shelf: &mut Shelf<'_, '_>, key: &UpdateKey, worker: &str, until_ms: u64) -> Step<()> {
     let Ok(mut open) = unfenced(shelf, key, worker)? else {
         return Ok(Err(StoreError::Fenced));
     };
@@ -91,7 +91,7 @@ pub(super) fn parked(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, until
     Ok(Ok(()))
 }
 
-pub(super) fn dying(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, why: &Bytes) -> Step<()> {
+pub(super) fn dying(shelf: &mut Shelf<'_, '_>, key: &UpdateKey, worker: &str, why: &Bytes) -> Step<()> {
     let Ok(_) = unfenced(shelf, key, worker)? else {
         return Ok(Err(StoreError::Fenced));
     };
@@ -100,7 +100,7 @@ pub(super) fn dying(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str, why: &
 }
 
 pub(super) fn finish(
-    shelf: &mut Shelf<'_>,
+    shelf: &mut Shelf<'_, '_>,
     key: &UpdateKey,
     worker: &str,
     end: End,
@@ -119,7 +119,7 @@ pub(super) fn finish(
 
 /// The other parts of an album end with it; one that has ended stays as it is.
 pub(super) fn end_parts(
-    shelf: &mut Shelf<'_>,
+    shelf: &mut Shelf<'_, '_>,
     key: &UpdateKey,
     end: End,
     album: &[u64],
@@ -133,7 +133,7 @@ pub(super) fn end_parts(
 }
 
 /// Of an update that has ended only this is kept.
-fn ended(shelf: &mut Shelf<'_>, key: &UpdateKey, end: End) -> Result<(), Error> {
+fn ended(shelf: &mut Shelf<'_, '_>, key: &UpdateKey, end: End) -> Result<(), Error> {
     for forgotten in [key::open(key), key::plan(key), key::dying(key)] {
         shelf.remove(&forgotten)?;
     }
@@ -141,7 +141,7 @@ fn ended(shelf: &mut Shelf<'_>, key: &UpdateKey, end: End) -> Result<(), Error> 
     shelf.put(&key::ended(key), end, REMEMBER_SECONDS * 1000)
 }
 
-pub(super) fn release(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str) -> Step<()> {
+pub(super) fn release(shelf: &mut Shelf<'_, '_>, key: &UpdateKey, worker: &str) -> Step<()> {
     if end_of(shelf, key)?.is_some() {
         return Ok(Ok(()));
     }
@@ -155,7 +155,7 @@ pub(super) fn release(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str) -> S
     Ok(Ok(()))
 }
 
-pub(super) fn answer_begin(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str) -> Result<bool, Error> {
+pub(super) fn answer_begin(shelf: &mut Shelf<'_, '_>, key: &UpdateKey, worker: &str) -> Result<bool, Error> {
     if end_of(shelf, key)?.is_some() {
         return Ok(false);
     }
@@ -169,7 +169,7 @@ pub(super) fn answer_begin(shelf: &mut Shelf<'_>, key: &UpdateKey, worker: &str)
 }
 
 pub(super) fn answer_end(
-    shelf: &mut Shelf<'_>,
+    shelf: &mut Shelf<'_, '_>,
     key: &UpdateKey,
     worker: &str,
     given: bool,

@@ -11,12 +11,17 @@ fn database() -> redb::Database {
 }
 
 /// Does something at a moment, in a write of its own, and tells how many values and entries lie there then.
-fn at<T>(database: &redb::Database, now_ms: u64, work: impl FnOnce(&mut Shelf<'_>) -> T) -> (T, u64, u64) {
+fn at<T>(
+    database: &redb::Database,
+    now_ms: u64,
+    work: impl FnOnce(&mut Shelf<'_, '_>) -> T,
+) -> (T, u64, u64) {
     let txn = database.begin_write().unwrap();
-    let mut shelf = Shelf::open(&txn, now_ms).unwrap();
+    let mut tables = Tables::within(&txn);
+    let mut shelf = tables.shelf(now_ms).unwrap();
     let outcome = work(&mut shelf);
     let (values, index) = (shelf.values.len().unwrap(), shelf.index.len().unwrap());
-    drop(shelf);
+    drop(tables);
     txn.commit().unwrap();
     (outcome, values, index)
 }
