@@ -13,7 +13,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A JSON value as it came, not yet looked into: the text of one value, without space around it. There is no way to
-/// one but by `parse`, so that it is known to be JSON.
+/// one but through serde_json, so that it is known to be JSON.
 #[derive(Clone, Copy, Debug)]
 pub struct Json<'a>(&'a str);
 
@@ -87,7 +87,7 @@ impl<'a> Json<'a> {
     }
 
     /// Names and values in their order; none of what is no object.
-    fn members(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
+    pub fn members(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
         let mut within = if self.is_object() { self.within() } else { Within { text: "", at: 0 } };
         std::iter::from_fn(move || Some((within.name()?, within.next()?)))
     }

@@ -239,7 +239,8 @@ impl FromRedisValue for Begun {
         match word.as_str() {
             "ended" => return Ok(Self::Ended),
             "suspect" => return Ok(Self::Suspect(attempts)),
-            _ => {}
+            "run" => {}
+            word => return Err(format!("the first step has no answer {word:?}").into()),
         }
         let (user_id, limited) = (next(&mut answer)?, next(&mut answer)?);
         let (plan, sent): (Option<Vec<u8>>, _) = (next(&mut answer)?, next(&mut answer)?);
@@ -255,4 +256,18 @@ impl FromRedisValue for Begun {
 /// What is left out at the end is nothing.
 fn next<T: FromRedisValue + Default>(answer: &mut std::vec::IntoIter<Value>) -> Result<T, ParsingError> {
     answer.next().map_or_else(|| Ok(T::default()), T::from_redis_value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_none_of_the_scripts_is_an_error() {
+        let run = |word: &str| Value::Array(vec![Value::SimpleString(word.to_owned()), Value::Int(1)]);
+        assert!(matches!(Begun::from_redis_value(run("run")), Ok(Begun::Run(Run { attempts: 1, .. }))));
+        for answer in [Value::Nil, Value::Array(Vec::new()), run("runs")] {
+            assert!(Begun::from_redis_value(answer.clone()).is_err(), "{answer:?}");
+        }
+    }
 }
