@@ -97,33 +97,18 @@ fn depth(body: &[u8]) -> usize {
     most
 }
 
-/// Who an update's content can be of, in the order of asking.
-const HOLDERS: [&str; 5] = ["chat", "message", "voter_chat", "from", "user"];
-
 /// The ordering key inside an update's content, whatever its kind: so an unknown kind has one too.
 /// A callback keeps its chat in its message; a poll answer given in a chat's name has a `voter_chat`.
 fn lane(content: Json<'_>) -> Option<i64> {
-    let id = |holder: Json<'_>| holder.get("id").and_then(Json::i64);
-    let mut found = [None; HOLDERS.len()];
-    for (name, value) in content.members() {
-        let Some(place) = HOLDERS.iter().position(|holder| *holder == name) else { continue };
-        if found[place].is_some() {
-            continue;
-        }
-        found[place] = Some(value);
-        // Nearly all have a chat, and nothing comes before it.
-        if place == 0
-            && let Some(id) = id(value)
-        {
-            return Some(id);
-        }
-    }
-    let [_, message, voter_chat, from, user] = found;
-    message
-        .and_then(|message| id(message.get("chat")?))
-        .or_else(|| id(voter_chat?))
-        .or_else(|| id(from?))
-        .or_else(|| id(user?))
+    let id = |holder: Option<Json<'_>>| holder?.get("id")?.i64();
+    // Nearly all have a chat, and what lies behind it need not be looked at.
+    id(content.get("chat")).or_else(|| {
+        let content = content.object()?;
+        id(content.get("message").and_then(|message| message.get("chat")))
+            .or_else(|| id(content.get("voter_chat")))
+            .or_else(|| id(content.get("from")))
+            .or_else(|| id(content.get("user")))
+    })
 }
 
 impl fmt::Display for Peek {
