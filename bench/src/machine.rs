@@ -66,6 +66,18 @@ pub fn cpu_of(words: &str) -> f64 {
     ticks.sum::<f64>() / 100.0
 }
 
+/// Starts it, and waits until it listens.
+pub async fn listening(builder: ProcessBuilder) -> Process {
+    let mut process = builder.start();
+    let begun = Instant::now();
+    while Wire::connect(&process.address()).await.is_err() {
+        let ended = !process.is_running() || begun.elapsed() > Duration::from_secs(30);
+        assert!(!ended, "it does not listen:\n{}{}", process.stdout(), process.stderr());
+        sleep(Duration::from_millis(20)).await;
+    }
+    process
+}
+
 /// Starts it, and waits until `/ready` says 200 and that all it leans on is there, for an ingress with a spool is ready
 /// without a broker; how long that took, in ms.
 pub async fn start(builder: ProcessBuilder) -> (Process, f64) {

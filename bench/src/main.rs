@@ -5,7 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod actix;
-mod bare;
+mod bare_ingress;
+mod bare_worker;
 mod broker;
 mod figures;
 mod goals;
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
         .subcommand(options::command())
         .subcommand(table::command())
         .subcommand(actix::command())
-        .subcommand(bare::command())
+        .subcommand(bare_ingress::command())
+        .subcommand(bare_worker::command())
         .subcommand_required(true);
     match command.get_matches().subcommand() {
         Some(("measure", flags)) => {
@@ -49,7 +51,8 @@ fn main() -> ExitCode {
             write(&results.expect("a file at least"), "", &svg);
         }
         Some(("actix", flags)) => actix::serve(flags).expect("it serves"),
-        Some(("bare-worker", flags)) => bare::serve(flags),
+        Some(("bare-ingress", flags)) => bare_ingress::serve(flags).expect("it serves"),
+        Some(("bare-worker", flags)) => bare_worker::serve(flags),
         _ => return ExitCode::from(2),
     }
     ExitCode::SUCCESS

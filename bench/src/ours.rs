@@ -50,17 +50,29 @@ pub fn worker(world: &World, prefix: &str, partitions: u16) -> ProcessBuilder {
     over_rabbit(Process::of("tgw-worker"), world, prefix, partitions)
 }
 
+/// A bare ingress that publishes to the same queues.
+pub fn bare_ingress(world: &World, prefix: &str, partitions: u16) -> ProcessBuilder {
+    own_program("bare-ingress")
+        .env("AMQP_URL", world.rabbit.url())
+        .env("AMQP_PREFIX", prefix)
+        .env("PARTITIONS", partitions)
+}
+
 /// A bare worker on the same queues.
 pub fn bare_worker(world: &World, prefix: &str, partitions: u16) -> ProcessBuilder {
-    let own = std::env::current_exe().expect("it runs");
-    Process::of(own.to_str().expect("a path of letters"))
-        .arg("bare-worker")
+    own_program("bare-worker")
         .env("AMQP_URL", world.rabbit.url())
         .env("AMQP_PREFIX", prefix)
         .env("PARTITIONS", partitions)
         .env("REDIS_URL", world.redis.url())
         .env("SERVICE_URL", world.sink.service())
         .env("SEND_URL", format!("{}/bot{TOKEN}/sendMessage", world.sink.telegram()))
+}
+
+/// Another of this program's commands.
+fn own_program(command: &str) -> ProcessBuilder {
+    let own = std::env::current_exe().expect("it runs");
+    Process::of(own.to_str().expect("a path of letters")).arg(command)
 }
 
 /// `tgw run` on its embedded queue and store.

@@ -1,13 +1,11 @@
 //! What people would use instead, as processes of their own; `bench/run` has installed them.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use harness::{Process, ProcessBuilder};
-use tokio::time::sleep;
 
 use crate::load::Target;
-use crate::message::Wire;
+use crate::machine::listening;
 use crate::rows::World;
 use crate::sink::TOKEN;
 use crate::updates::SECRET;
@@ -71,13 +69,7 @@ impl Peer {
             ("REDIS_URL", world.redis.url().to_owned()),
         ];
         let builder = settings.into_iter().fold(builder, |builder, (name, value)| builder.env(name, value));
-        let mut process = builder.start();
-        let begun = Instant::now();
-        while Wire::connect(&process.address()).await.is_err() {
-            let ended = !process.is_running() || begun.elapsed() > Duration::from_secs(30);
-            assert!(!ended, "{} does not listen:\n{}{}", self.name(), process.stdout(), process.stderr());
-            sleep(Duration::from_millis(20)).await;
-        }
+        let process = listening(builder).await;
         let target = Target::new(self.name(), &process.address());
         Some((process, target))
     }

@@ -1,12 +1,13 @@
 //! Latencies by an open loop, at half of what the ingress takes at 100 connections: the webhook's, and those of a bare
-//! confirmed publish at the same rate.
+//! ingress and of a bare confirmed publish at the same rate.
 
 use std::time::Duration;
 
 use crate::figures::Results;
-use crate::goals::{LAPIN, OURS};
-use crate::load::Latencies;
-use crate::ours::Parts;
+use crate::goals::{BARE_INGRESS, LAPIN, OURS};
+use crate::load::{Latencies, Target};
+use crate::machine::listening;
+use crate::ours::{Parts, bare_ingress};
 use crate::rows::{PREFIX, World};
 
 /// So many requests can be under way; far more than are at this rate.
@@ -22,6 +23,10 @@ pub async fn measure(world: &World, results: &mut Results) {
     results.add("latency: rate, 1/s", OURS, rate);
     parts.queues.purge().await;
     add(results, OURS, parts.target().latencies(rate, time, MOST).await);
+    parts.queues.purge().await;
+    let bare = listening(bare_ingress(world, PREFIX, world.options.partitions)).await;
+    let target = Target::new(BARE_INGRESS, &bare.address());
+    add(results, BARE_INGRESS, target.latencies(rate, time, MOST).await);
     parts.queues.purge().await;
     add(results, LAPIN, parts.queues.latencies(rate, time, MOST).await);
     parts.queues.purge().await;

@@ -5,11 +5,10 @@
 use std::time::{Duration, Instant};
 
 use crate::figures::Results;
-use crate::goals::{BARE, EMBEDDED, OURS};
+use crate::goals::{BARE, BARE_INGRESS, BARE_WORKER, EMBEDDED, OURS};
 use crate::load::Target;
-use crate::machine::start;
-use crate::message::Wire;
-use crate::ours::{Parts, bare_worker, embedded};
+use crate::machine::{listening, start};
+use crate::ours::{Parts, bare_ingress, bare_worker, embedded};
 use crate::peers::Peer;
 use crate::rows::{PREFIX, World};
 use crate::updates::Updates;
@@ -67,16 +66,19 @@ async fn ours(world: &World, results: &mut Results) {
     results.add("memory, MB: worker, most", OURS, megabytes(worker.most_memory()));
 }
 
-/// The same with a worker that does no more than it must: what is left to gain.
+/// The same with an ingress and a worker that do no more than they must: what is left to gain.
 async fn bare(world: &World, results: &mut Results) {
+    // It has declared the queues.
     let parts = Parts::ingress_alone(world, PREFIX, world.options.partitions).await;
     parts.queues.purge().await;
-    let worker = bare_worker(world, PREFIX, world.options.partitions).start();
-    let consumes = || async { Wire::connect(&worker.address()).await.ok() };
-    harness::wait_for("the bare worker consumes", harness::LONG, consumes).await;
-    let (count, before) = (world.options.sized(18_000), worker.cpu_seconds());
-    results.add(ROW, BARE, sends(world, &parts.target(), count, CHATS).await);
-    results.add("CPU s per 1,000: worker", BARE, per_thousand(worker.cpu_seconds() - before, count));
+    let ingress = listening(bare_ingress(world, PREFIX, world.options.partitions)).await;
+    let worker = listening(bare_worker(world, PREFIX, world.options.partitions)).await;
+    let target = Target::new(BARE, &ingress.address());
+    let (count, before) = (world.options.sized(18_000), (ingress.cpu_seconds(), worker.cpu_seconds()));
+    results.add(ROW, BARE, sends(world, &target, count, CHATS).await);
+    let (ingress, worker) = (ingress.cpu_seconds() - before.0, worker.cpu_seconds() - before.1);
+    results.add("CPU s per 1,000: ingress", BARE_INGRESS, per_thousand(ingress, count));
+    results.add("CPU s per 1,000: worker", BARE_WORKER, per_thousand(worker, count));
 }
 
 /// Messages a second, from the first update to the last message; each update got its message, and none two. A tenth
