@@ -60,10 +60,11 @@ impl Application {
             readiness: readiness.clone(),
             in_flight: in_flight.clone(),
         };
-        let (webhook, ready) = (web::Data::new(webhook), readiness.clone());
+        let ready = readiness.clone();
+        // Once on each of the server's threads.
         let server = HttpServer::new(move || {
             App::new()
-                .app_data(webhook.clone())
+                .app_data(web::Data::new(webhook.seated_here()))
                 .route("/webhook/telegram", web::post().to(webhook::handle))
                 .configure(admin::routes(ready.clone()))
                 .configure(|config: &mut web::ServiceConfig| more(config))

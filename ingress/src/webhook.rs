@@ -15,7 +15,8 @@ use crate::secret::Secrets;
 
 const SECRET_HEADER: &str = "X-Telegram-Bot-Api-Secret-Token";
 
-/// What a request is answered with; one for all threads.
+/// What a request is answered with. Clones share the room and the count.
+#[derive(Clone)]
 pub struct Webhook {
     pub secrets: Secrets,
     pub acceptor: Acceptor,
@@ -23,6 +24,15 @@ pub struct Webhook {
     /// While the process stops, requests are still taken, each as its connection's last.
     pub readiness: Readiness,
     pub in_flight: Arc<AtomicUsize>,
+}
+
+impl Webhook {
+    /// One for the thread of the server's that calls this.
+    pub fn seated_here(&self) -> Self {
+        let mut webhook = self.clone();
+        webhook.acceptor.publisher = self.acceptor.publisher.seated_here();
+        webhook
+    }
 }
 
 pub async fn handle(

@@ -31,6 +31,8 @@ mod rate;
 mod refusals;
 #[path = "doors/restart.rs"]
 mod restart;
+#[path = "doors/seats.rs"]
+mod seats;
 #[path = "doors/silent.rs"]
 mod silent;
 #[path = "doors/store.rs"]

@@ -69,6 +69,15 @@ impl Future for Publishing {
 }
 
 impl Publisher {
+    /// One for the tasks of the runtime that calls this, such as a thread of a server's: over RabbitMQ it publishes on a
+    /// channel of its own, and neither an update nor its confirm wakes another of our threads. Called once for each.
+    pub fn seated_here(&self) -> Self {
+        match self {
+            Self::RabbitMq(queue) => Self::RabbitMq(queue.seated_here()),
+            Self::Embedded(queue) => Self::Embedded(queue.clone()),
+        }
+    }
+
     /// Whether it is worth trying: false while it is known that the broker takes nothing.
     pub fn takes(&self) -> bool {
         match self {

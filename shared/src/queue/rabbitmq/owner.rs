@@ -48,24 +48,25 @@ pub(super) struct Job {
 }
 
 /// Runs an owner, and after it another one on a new channel for as long as the one before was only kept waiting. What
-/// that one had on the way counts as not published.
+/// that one had on the way counts as not published. Ends well when nobody is left who could publish.
 pub(super) async fn run(
     connection: &Connection,
     mut channel: Channel,
     inbox: &Mutex<mpsc::Receiver<Job>>,
-) -> String {
+) -> Result<(), String> {
     let mut patience = SILENCE;
     loop {
         let ended = own(&channel, inbox, connection, patience).await;
         let confirmed = match ended {
-            Ended::Failed(error) => return error,
+            Ended::Unused => return Ok(()),
+            Ended::Failed(error) => return Err(error),
             Ended::Silent { confirmed } => confirmed,
         };
         events::publish_silent(patience);
         patience = if confirmed { SILENCE } else { (patience * 2).min(LONGEST_SILENCE) };
         let fresh = match open_confirming(connection).await {
             Ok(fresh) => fresh,
-            Err(error) => return error.to_string(),
+            Err(error) => return Err(error.to_string()),
         };
         // Closed when the broker comes to it: whatever is before that on the channel is in its hands.
         let silent = std::mem::replace(&mut channel, fresh);
@@ -91,6 +92,8 @@ type OnTheWay<'c> = Pin<Box<dyn Future<Output = Confirmed> + Send + 'c>>;
 
 /// Why an owner ended.
 enum Ended {
+    /// Nobody publishes here any more.
+    Unused,
     Failed(String),
     /// The broker took nothing for as long as the owner has patience; and whether it took anything before.
     Silent {
@@ -105,7 +108,7 @@ async fn own(
     connection: &Connection,
     patience: Duration,
 ) -> Ended {
-    // Uncontended: the owners before this one have ended.
+    // The owner before this one may still be ending, on a runtime that is busy.
     let mut inbox = inbox.lock().await;
     let mut open = true;
     let mut unconfirmed: FuturesUnordered<OnTheWay<'_>> = FuturesUnordered::new();
@@ -139,7 +142,7 @@ async fn own(
                     return Ended::Silent { confirmed: acks.any };
                 }
             }
-            else => return Ended::Failed("nobody publishes any more".to_owned()),
+            else => return Ended::Unused,
         }
     }
 }

@@ -2,18 +2,24 @@
 //!
 //! One owner task per channel: two tasks that publish on one channel get each other's confirms (facts L1).
 //! An owner is fed by a bounded queue and keeps its unresolved confirms itself, so that a caller who gives
-//! up waiting drops none of them (facts L4).
+//! up waiting drops none of them (facts L4). It has a seat on the runtime whose tasks it publishes for: a server's thread,
+//! which has one of its own, hands its updates over and is told of their confirms without another thread being woken.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lapin::BasicProperties;
 use lapin::types::ShortString;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::fanout::Relay;
@@ -23,16 +29,55 @@ use super::{Link, Need, Settings, wire};
 use crate::queue::{Bulk, Envelope, Letter, PublishError};
 use crate::readiness::Readiness;
 
-/// Channels, and so owners: on two cores more of them confirm no faster.
+/// Channels, and so owners, that all share: on two cores more of them confirm no faster.
 const CHANNELS: usize = 4;
+
+/// Owners end within this, but for one whose thread is stuck: it does not keep the others from the next connection.
+const ENDING: Duration = Duration::from_millis(100);
 
 /// Publishes on a connection of its own. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
+    /// Who publishes: a partition's is always the same of them.
     owners: Arc<[mpsc::Sender<Job>]>,
+    seats: Arc<watch::Sender<Vec<Arc<Seat>>>>,
     link: watch::Receiver<Link>,
     settings: Arc<Settings>,
     exchange: ShortString,
+}
+
+/// Where an owner sits: what waits for it, and the runtime that it runs on.
+struct Seat {
+    inbox: Mutex<mpsc::Receiver<Job>>,
+    runtime: Handle,
+}
+
+impl Seat {
+    /// On the runtime of who asks; and the way to its owner.
+    fn here() -> (mpsc::Sender<Job>, Arc<Self>) {
+        let (owner, inbox) = mpsc::channel(owner::WAITING);
+        (owner, Arc::new(Self { inbox: Mutex::new(inbox), runtime: Handle::current() }))
+    }
+
+    /// Whether its runtime has ended, or nobody is left who publishes here. Not known while an owner is ending.
+    fn is_left(&self) -> bool {
+        self.inbox.try_lock().is_ok_and(|inbox| inbox.is_closed())
+    }
+
+    /// Its runtime has ended: who waits is told so, and so is who comes.
+    fn leave(&self) {
+        if let Ok(mut inbox) = self.inbox.try_lock() {
+            inbox.close();
+        }
+        self.empty();
+    }
+
+    /// Who waits is told that it was not published.
+    fn empty(&self) {
+        if let Ok(mut inbox) = self.inbox.try_lock() {
+            while inbox.try_recv().is_ok() {}
+        }
+    }
 }
 
 /// Who publishes.
@@ -44,19 +89,29 @@ pub(super) struct Role {
 
 pub(super) fn start(settings: Settings, role: Role, relay: Option<Relay>) -> Publisher {
     let (link_in, link) = watch::channel(Link::Away);
-    let (owners, inboxes): (Vec<_>, Vec<_>) = (0..CHANNELS).map(|_| mpsc::channel(owner::WAITING)).unzip();
-    let inboxes: Arc<[Mutex<mpsc::Receiver<Job>>]> = inboxes.into_iter().map(Mutex::new).collect();
+    let (owners, seats): (Vec<_>, Vec<_>) = (0..CHANNELS).map(|_| Seat::here()).unzip();
+    let (seats, taken) = watch::channel(seats);
     let Role { name, readiness, need } = role;
     let teller = Teller { role: name, link: link_in, readiness, need };
     teller.tell(Link::Away);
     tokio::spawn(supervise(settings.clone(), teller, move |connection| {
-        serve(connection, inboxes.clone(), relay.clone())
+        serve(connection, taken.clone(), relay.clone())
     }));
     let exchange = settings.exchange().into();
-    Publisher { owners: owners.into(), link, settings: Arc::new(settings), exchange }
+    let (owners, seats) = (owners.into(), Arc::new(seats));
+    Publisher { owners, seats, link, settings: Arc::new(settings), exchange }
 }
 
 impl Publisher {
+    /// The same connection, with an owner on the runtime of who asks, for all partitions; what is begun by this one and its
+    /// clones goes through that. To be asked once for each thread: a seat is kept for as long as the connection is wanted.
+    /// While its channel is being opened, what is begun waits. When the runtime ends, so does it.
+    pub fn seated_here(&self) -> Self {
+        let (owner, seat) = Seat::here();
+        self.seats.send_modify(|seats| seats.push(seat));
+        Self { owners: [owner].into(), ..self.clone() }
+    }
+
     pub fn begin(&self, envelope: &Envelope) -> Publishing {
         self.begin_in(envelope.partition(self.settings.partitions), envelope)
     }
@@ -105,9 +160,10 @@ impl Publisher {
         }
         let (reply, answer) = oneshot::channel();
         let job = Job { exchange, routing_key, properties, body, reply };
-        match self.owners[owner % CHANNELS].try_send(job) {
+        match self.owners[owner % self.owners.len()].try_send(job) {
             Ok(()) => Publishing::Begun(answer),
-            Err(_) => Publishing::Not(Some(PublishError::Blocked)),
+            Err(TrySendError::Full(_)) => Publishing::Not(Some(PublishError::Blocked)),
+            Err(TrySendError::Closed(_)) => Publishing::Not(Some(PublishError::Away)),
         }
     }
 }
@@ -133,21 +189,15 @@ impl Future for Publishing {
     }
 }
 
-/// Runs an owner per channel until one of them fails; then all end, and what waited is told so. The relay of words
-/// beside them ends nothing.
+/// Runs an owner on each seat, those that are taken meanwhile too, until one of them fails; then all end, and what waited
+/// is told so. The relay of words beside them ends nothing.
 async fn serve(
     connection: Arc<Connection>,
-    inboxes: Arc<[Mutex<mpsc::Receiver<Job>>]>,
+    mut seats: watch::Receiver<Vec<Arc<Seat>>>,
     relay: Option<Relay>,
 ) -> String {
-    // Of these only who is woken is looked at.
-    let mut owners = FuturesUnordered::new();
-    for inbox in inboxes.iter() {
-        match owner::open_confirming(&connection).await {
-            Ok(channel) => owners.push(owner::run(&connection, channel, inbox)),
-            Err(error) => return error.to_string(),
-        }
-    }
+    let mut owners = JoinSet::new();
+    let owning = own_all(&connection, &mut seats, &mut owners);
     let relaying = async {
         if let Some(relay) = relay {
             relay.serve(&connection).await;
@@ -155,15 +205,48 @@ async fn serve(
         std::future::pending().await
     };
     let error = tokio::select! {
-        Some(error) = owners.next() => error,
+        error = owning => error,
         error = relaying => error,
     };
     // They have the inboxes.
-    drop(owners);
-    for inbox in inboxes.iter() {
-        if let Ok(mut inbox) = inbox.try_lock() {
-            while inbox.try_recv().is_ok() {}
+    let _ = timeout(ENDING, owners.shutdown()).await;
+    seats.borrow().iter().for_each(|seat| seat.empty());
+    error
+}
+
+/// Why an owner failed.
+async fn own_all(
+    connection: &Arc<Connection>,
+    seats: &mut watch::Receiver<Vec<Arc<Seat>>>,
+    owners: &mut JoinSet<Result<(), String>>,
+) -> String {
+    let (mut seen, mut taken) = (0, HashMap::new());
+    loop {
+        let fresh = seats.borrow_and_update()[seen..].to_vec();
+        seen += fresh.len();
+        for seat in fresh {
+            if seat.is_left() {
+                continue;
+            }
+            let channel = match owner::open_confirming(connection).await {
+                Ok(channel) => channel,
+                Err(error) => return error.to_string(),
+            };
+            let (connection, its) = (connection.clone(), seat.clone());
+            let owning = async move { owner::run(&connection, channel, &its.inbox).await };
+            taken.insert(owners.spawn_on(owning, &seat.runtime).id(), seat);
+        }
+        tokio::select! {
+            Some(ended) = owners.join_next_with_id() => match ended {
+                Ok((_, Err(error))) => return error,
+                Ok((task, Ok(()))) => drop(taken.remove(&task)),
+                Err(ended) if ended.is_cancelled() => {
+                    taken.remove(&ended.id()).inspect(|seat| seat.leave());
+                }
+                Err(panicked) => return panicked.to_string(),
+            },
+            Ok(()) = seats.changed() => {}
+            else => return "nobody publishes any more".to_owned(),
         }
     }
-    error
 }
