@@ -90,6 +90,13 @@ pub fn channels_used_up() {
     tracing::warn!("a connection to the broker has no channel left; another one is made");
 }
 
+/// What asked for one goes over those of all.
+pub fn channels_too_few() {
+    tracing::warn!(
+        "the broker allows too few channels on a connection: a thread publishes without one of its own"
+    );
+}
+
 pub fn broker_blocked(reason: &str) {
     tracing::warn!(reason, "the broker has an alarm and takes nothing");
 }

@@ -1,6 +1,6 @@
 //! A thread of a server's publishes by an owner that runs on it: for as long as it runs, over each connection anew.
 
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
@@ -8,40 +8,53 @@ use futures_util::future::join_all;
 use harness::Proxy;
 use shared::queue::{PublishError, Publisher, partition_of, rabbitmq};
 use shared::readiness::Readiness;
-use tokio::runtime::Builder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::backend::{LONG, PARTITIONS, Place, Queue, envelope, ids, publish, take};
 
-/// Of each thread.
-const UPDATES: u64 = 500;
+/// Of each thread; fewer than may wait for its owner.
+const UPDATES: u64 = 200;
 
-/// So many more threads than there are cores.
+/// More than a small machine has cores.
 const THREADS: u64 = 6;
 
 const LANE: i64 = 42;
 
-/// A server's: with a runtime of its own, whose tasks all publish here.
+/// What a server's thread is to do, and who waits for that.
+enum Work {
+    Publish(std::ops::Range<u64>, oneshot::Sender<()>),
+    /// To be stuck for as long as the other end lives.
+    Stick(Receiver<()>),
+}
+
+/// As one of actix: with a runtime of its own, whose tasks all publish here.
 struct Server {
     publisher: Publisher,
-    work: mpsc::Sender<(std::ops::Range<u64>, oneshot::Sender<()>)>,
+    work: mpsc::Sender<Work>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Server {
     async fn start(publisher: &Publisher) -> Self {
-        let (work, mut todo) = mpsc::channel::<(std::ops::Range<u64>, oneshot::Sender<()>)>(1);
+        let (work, mut todo) = mpsc::channel(1);
         let (tell, told) = oneshot::channel();
         let publisher = publisher.clone();
         let thread = thread::spawn(move || {
-            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
             runtime.block_on(async move {
                 let here = publisher.seated_here();
                 tell.send(here.clone()).ok();
-                while let Some((ids, done)) = todo.recv().await {
-                    publish(&here, ids, LANE).await;
-                    done.send(()).ok();
+                while let Some(work) = todo.recv().await {
+                    match work {
+                        Work::Publish(ids, done) => {
+                            publish(&here, ids, LANE).await;
+                            done.send(()).ok();
+                        }
+                        Work::Stick(until) => drop(until.recv()),
+                    }
                 }
             });
         });
@@ -51,8 +64,17 @@ impl Server {
     /// Publishes them all, on its thread.
     async fn publish(&self, ids: std::ops::Range<u64>) {
         let (done, all) = oneshot::channel();
-        self.work.send((ids, done)).await.unwrap();
+        self.work.send(Work::Publish(ids, done)).await.unwrap();
         timeout(LONG, all).await.expect("they are not confirmed").unwrap();
+    }
+
+    /// Its thread does nothing for as long as what is returned lives.
+    async fn stick(&self) -> SyncSender<()> {
+        let (sticks, until) = sync_channel(0);
+        self.work.send(Work::Stick(until)).await.unwrap();
+        // It has begun when the next one finds room.
+        drop(self.work.reserve().await.unwrap());
+        sticks
     }
 
     /// Its runtime ends, and with it all that ran on it.
@@ -62,6 +84,29 @@ impl Server {
         tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
         self.publisher
     }
+}
+
+/// The publisher on a connection of its own, and what stands before the broker.
+async fn behind_a_proxy(queue: &Queue, more: &str) -> (Publisher, Proxy) {
+    let Place::RabbitMq { settings, url } = &queue.place else { panic!("it is RabbitMQ's") };
+    let address = url.rsplit_once('@').unwrap().1.split('/').next().unwrap();
+    let proxy = Proxy::to(address).await;
+    let url = proxy.before(url, address) + more;
+    let settings = rabbitmq::Settings::new(&url, &settings.prefix, PARTITIONS).unwrap();
+    (Publisher::RabbitMq(rabbitmq::publisher(settings, Readiness::default(), "publisher")), proxy)
+}
+
+async fn connected(publisher: &Publisher) {
+    let deadline = Instant::now() + LONG;
+    while !publisher.takes() {
+        assert!(Instant::now() < deadline, "there is no connection");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn link(publisher: &Publisher) -> watch::Receiver<rabbitmq::Link> {
+    let Publisher::RabbitMq(publisher) = publisher else { panic!("it is RabbitMQ's") };
+    publisher.link()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,14 +133,18 @@ async fn all_that_many_threads_publish_at_once_arrives_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thread_that_ends_takes_its_owner_along_and_nothing_else() {
     let Some(queue) = Queue::rabbitmq().await else { return };
-    let Publisher::RabbitMq(publisher) = &queue.publisher else { panic!("it is RabbitMQ's") };
     let (ends, stays) = (Server::start(&queue.publisher).await, Server::start(&queue.publisher).await);
     ends.publish(0..UPDATES).await;
-    let mut link = publisher.link();
+    let mut link = link(&queue.publisher);
     link.mark_unchanged();
     let ended = ends.end().await;
-    let told = timeout(LONG, ended.publish(&envelope(1, LANE))).await.expect("somebody waits for ever");
-    assert!(matches!(told, Err(PublishError::Away)), "{told:?}");
+    // By the owners of all, once it is known that this one has ended.
+    let deadline = Instant::now() + LONG;
+    while let Err(told) =
+        timeout(LONG, ended.publish(&envelope(1, LANE))).await.expect("somebody waits for ever")
+    {
+        assert!(matches!(told, PublishError::Away) && Instant::now() < deadline, "{told:?}");
+    }
     stays.publish(0..UPDATES).await;
     queue.publisher.publish(&envelope(2, LANE)).await.unwrap();
     Server::start(&queue.publisher).await.publish(0..UPDATES).await;
@@ -103,26 +152,61 @@ async fn a_thread_that_ends_takes_its_owner_along_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_is_stuck_holds_up_what_is_its_own_and_nothing_else() {
+    let Some(queue) = Queue::rabbitmq().await else { return };
+    let (publisher, proxy) = behind_a_proxy(&queue, "").await;
+    connected(&publisher).await;
+    let stuck = Server::start(&publisher).await;
+    stuck.publish(0..UPDATES).await;
+    let sticks = stuck.stick().await;
+    let (here, update) = (stuck.publisher.clone(), envelope(1, LANE));
+    let waits = tokio::spawn(async move { here.publish(&update).await });
+    for _ in 0..2 {
+        publisher.publish(&envelope(2, LANE)).await.unwrap();
+        let mut link = link(&publisher);
+        link.mark_unchanged();
+        proxy.cut();
+        link.wait_for(|link| *link == rabbitmq::Link::Away).await.unwrap();
+        proxy.resume();
+        connected(&publisher).await;
+        Server::start(&publisher).await.publish(0..UPDATES).await;
+    }
+    assert!(!waits.is_finished(), "its owner is elsewhere");
+    drop(sticks);
+    // Where the connections that were lost had it, it was told so.
+    drop(timeout(LONG, waits).await.expect("somebody waits for ever").unwrap());
+    stuck.publish(0..UPDATES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_channels_are_too_few_threads_share_them() {
+    let Some(queue) = Queue::rabbitmq().await else { return };
+    // Four are everybody's.
+    let (publisher, _proxy) = behind_a_proxy(&queue, "?channel_max=5").await;
+    connected(&publisher).await;
+    publisher.publish(&envelope(1, LANE)).await.unwrap();
+    let mut link = link(&publisher);
+    link.mark_unchanged();
+    let servers = join_all((0..THREADS).map(|_| Server::start(&publisher))).await;
+    for server in &servers {
+        let deadline = Instant::now() + LONG;
+        while server.publisher.publish(&envelope(2, LANE)).await.is_err() {
+            assert!(Instant::now() < deadline, "nobody publishes for it");
+        }
+        server.publish(0..UPDATES).await;
+    }
+    assert!(!link.has_changed().unwrap(), "there was another connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_thread_publishes_on_the_next_connection_too() {
     let Some(queue) = Queue::rabbitmq().await else { return };
-    let Place::RabbitMq { settings, url } = &queue.place else { panic!("it is RabbitMQ's") };
-    let address = url.rsplit_once('@').unwrap().1.split('/').next().unwrap();
-    let proxy = Proxy::to(address).await;
-    let settings =
-        rabbitmq::Settings::new(&proxy.before(url, address), &settings.prefix, PARTITIONS).unwrap();
-    // The seat is taken before there is a connection.
-    proxy.cut();
-    let publisher = rabbitmq::publisher(settings, Readiness::default(), "publisher");
-    let mut link = publisher.link();
-    let publisher = Arc::new(Publisher::RabbitMq(publisher));
+    let (publisher, proxy) = behind_a_proxy(&queue, "").await;
     let server = Server::start(&publisher).await;
+    let mut link = link(&publisher);
     for time in 0..3 {
         proxy.resume();
-        let deadline = Instant::now() + LONG;
-        while !publisher.takes() {
-            assert!(Instant::now() < deadline, "there is no connection");
-            sleep(Duration::from_millis(10)).await;
-        }
+        connected(&publisher).await;
         server.publish(time * UPDATES..(time + 1) * UPDATES).await;
         proxy.cut();
         link.wait_for(|link| *link == rabbitmq::Link::Away).await.unwrap();

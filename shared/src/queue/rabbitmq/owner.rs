@@ -15,7 +15,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connection::{Connection, open_channel};
@@ -35,7 +35,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(600);
 /// How often a silence is looked for.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Messages that may wait for one owner, and as many again that may wait for their confirms.
+/// Messages that may wait for their confirms from one owner; no more wait for the owner itself.
 pub(super) const WAITING: usize = 1024;
 
 /// One message, and who waits for its confirm.
@@ -49,14 +49,18 @@ pub(super) struct Job {
 
 /// Runs an owner, and after it another one on a new channel for as long as the one before was only kept waiting. What
 /// that one had on the way counts as not published. Ends well when nobody is left who could publish.
+///
+/// However it ends, who waits is told so.
 pub(super) async fn run(
     connection: &Connection,
     mut channel: Channel,
     inbox: &Mutex<mpsc::Receiver<Job>>,
 ) -> Result<(), String> {
+    // The owner before this one may still be ending, on a runtime that is busy.
+    let mut inbox = Inbox(inbox.lock().await);
     let mut patience = SILENCE;
     loop {
-        let ended = own(&channel, inbox, connection, patience).await;
+        let ended = own(&channel, &mut inbox.0, connection, patience).await;
         let confirmed = match ended {
             Ended::Unused => return Ok(()),
             Ended::Failed(error) => return Err(error),
@@ -71,6 +75,15 @@ pub(super) async fn run(
         // Closed when the broker comes to it: whatever is before that on the channel is in its hands.
         let silent = std::mem::replace(&mut channel, fresh);
         tokio::spawn(async move { silent.close(200, "silent".into()).await });
+    }
+}
+
+/// What waits for an owner. Nothing does when that has ended.
+struct Inbox<'m>(MutexGuard<'m, mpsc::Receiver<Job>>);
+
+impl Drop for Inbox<'_> {
+    fn drop(&mut self) {
+        while self.0.try_recv().is_ok() {}
     }
 }
 
@@ -104,12 +117,10 @@ enum Ended {
 /// Publishes what comes in, until the channel fails or is silent for too long.
 async fn own(
     channel: &Channel,
-    inbox: &Mutex<mpsc::Receiver<Job>>,
+    inbox: &mut mpsc::Receiver<Job>,
     connection: &Connection,
     patience: Duration,
 ) -> Ended {
-    // The owner before this one may still be ending, on a runtime that is busy.
-    let mut inbox = inbox.lock().await;
     let mut open = true;
     let mut unconfirmed: FuturesUnordered<OnTheWay<'_>> = FuturesUnordered::new();
     let mut returned = HashSet::new();

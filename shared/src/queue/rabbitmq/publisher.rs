@@ -10,36 +10,38 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use lapin::BasicProperties;
 use lapin::types::ShortString;
+use lapin::{BasicProperties, ErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use super::connection::Connection;
 use super::fanout::Relay;
 use super::owner::{self, Job};
 use super::supervisor::{Teller, supervise};
 use super::{Link, Need, Settings, wire};
+use crate::events;
 use crate::queue::{Bulk, Envelope, Letter, PublishError};
 use crate::readiness::Readiness;
 
 /// Channels, and so owners, that all share: on two cores more of them confirm no faster.
 const CHANNELS: usize = 4;
 
-/// Owners end within this, but for one whose thread is stuck: it does not keep the others from the next connection.
-const ENDING: Duration = Duration::from_millis(100);
+/// Messages that may wait for an owner of one thread: Telegram has 100 connections (facts T5), on all of them together.
+const ONE_THREADS: usize = 256;
 
 /// Publishes on a connection of its own. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
-    /// Who publishes: a partition's is always the same of them.
+    /// Who publishes for all: a partition's is always the same of them, so that what is begun one after the other, by a
+    /// replay as by a broadcast, stays in order.
     owners: Arc<[mpsc::Sender<Job>]>,
+    /// Who does for one thread.
+    own: Option<mpsc::Sender<Job>>,
     seats: Arc<watch::Sender<Vec<Arc<Seat>>>>,
     link: watch::Receiver<Link>,
     settings: Arc<Settings>,
@@ -50,33 +52,27 @@ pub struct Publisher {
 struct Seat {
     inbox: Mutex<mpsc::Receiver<Job>>,
     runtime: Handle,
+    /// Its owner publishes for one thread, and the others can do so too.
+    spare: bool,
 }
 
 impl Seat {
     /// On the runtime of who asks; and the way to its owner.
-    fn here() -> (mpsc::Sender<Job>, Arc<Self>) {
-        let (owner, inbox) = mpsc::channel(owner::WAITING);
-        (owner, Arc::new(Self { inbox: Mutex::new(inbox), runtime: Handle::current() }))
+    fn here(room: usize, spare: bool) -> (mpsc::Sender<Job>, Arc<Self>) {
+        let (owner, inbox) = mpsc::channel(room);
+        (owner, Arc::new(Self { inbox: Mutex::new(inbox), runtime: Handle::current(), spare }))
     }
 
-    /// Whether its runtime has ended, or nobody is left who publishes here. Not known while an owner is ending.
+    /// Whether it is known that nobody publishes here any more. While an owner is ending it is not.
     fn is_left(&self) -> bool {
         self.inbox.try_lock().is_ok_and(|inbox| inbox.is_closed())
     }
 
-    /// Its runtime has ended: who waits is told so, and so is who comes.
-    fn leave(&self) {
-        if let Ok(mut inbox) = self.inbox.try_lock() {
-            inbox.close();
-        }
-        self.empty();
-    }
-
-    /// Who waits is told that it was not published.
-    fn empty(&self) {
-        if let Ok(mut inbox) = self.inbox.try_lock() {
-            while inbox.try_recv().is_ok() {}
-        }
+    /// There will be no owner here again: who waits is told so, and who comes goes to the others.
+    async fn leave(&self) {
+        let mut inbox = self.inbox.lock().await;
+        inbox.close();
+        while inbox.try_recv().is_ok() {}
     }
 }
 
@@ -89,27 +85,28 @@ pub(super) struct Role {
 
 pub(super) fn start(settings: Settings, role: Role, relay: Option<Relay>) -> Publisher {
     let (link_in, link) = watch::channel(Link::Away);
-    let (owners, seats): (Vec<_>, Vec<_>) = (0..CHANNELS).map(|_| Seat::here()).unzip();
-    let (seats, taken) = watch::channel(seats);
+    let seats = (0..CHANNELS).map(|_| Seat::here(owner::WAITING, false));
+    let (owners, seats): (Vec<_>, Vec<_>) = seats.unzip();
+    let (seats, known) = watch::channel(seats);
     let Role { name, readiness, need } = role;
     let teller = Teller { role: name, link: link_in, readiness, need };
     teller.tell(Link::Away);
     tokio::spawn(supervise(settings.clone(), teller, move |connection| {
-        serve(connection, taken.clone(), relay.clone())
+        serve(connection, known.clone(), relay.clone())
     }));
     let exchange = settings.exchange().into();
     let (owners, seats) = (owners.into(), Arc::new(seats));
-    Publisher { owners, seats, link, settings: Arc::new(settings), exchange }
+    Publisher { owners, own: None, seats, link, settings: Arc::new(settings), exchange }
 }
 
 impl Publisher {
-    /// The same connection, with an owner on the runtime of who asks, for all partitions; what is begun by this one and its
-    /// clones goes through that. To be asked once for each thread: a seat is kept for as long as the connection is wanted.
-    /// While its channel is being opened, what is begun waits. When the runtime ends, so does it.
+    /// The same connection, with an owner on the runtime of who asks: what is begun by this one and its clones goes through
+    /// that, and through those of all where it has ended with its runtime, or the broker allows too few channels for
+    /// it. To be asked once for each thread, since it is remembered for as long as the publisher.
     pub fn seated_here(&self) -> Self {
-        let (owner, seat) = Seat::here();
+        let (own, seat) = Seat::here(ONE_THREADS, true);
         self.seats.send_modify(|seats| seats.push(seat));
-        Self { owners: [owner].into(), ..self.clone() }
+        Self { own: Some(own), ..self.clone() }
     }
 
     pub fn begin(&self, envelope: &Envelope) -> Publishing {
@@ -159,12 +156,15 @@ impl Publisher {
             Link::Away | Link::Disagrees(_) => return Publishing::Not(Some(PublishError::Away)),
         }
         let (reply, answer) = oneshot::channel();
-        let job = Job { exchange, routing_key, properties, body, reply };
-        match self.owners[owner % self.owners.len()].try_send(job) {
-            Ok(()) => Publishing::Begun(answer),
-            Err(TrySendError::Full(_)) => Publishing::Not(Some(PublishError::Blocked)),
-            Err(TrySendError::Closed(_)) => Publishing::Not(Some(PublishError::Away)),
+        let mut job = Job { exchange, routing_key, properties, body, reply };
+        for owner in self.own.iter().chain([&self.owners[owner % CHANNELS]]) {
+            match owner.try_send(job) {
+                Ok(()) => return Publishing::Begun(answer),
+                Err(TrySendError::Full(_)) => return Publishing::Not(Some(PublishError::Blocked)),
+                Err(TrySendError::Closed(it)) => job = it,
+            }
         }
+        Publishing::Not(Some(PublishError::Away))
     }
 }
 
@@ -180,7 +180,7 @@ impl Future for Publishing {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            // The owner drops the reply only with its connection.
+            // The owner drops the reply only where its channel, its connection or its thread has ended.
             Self::Begun(answer) => {
                 Pin::new(answer).poll(context).map(|answer| answer.unwrap_or(Err(PublishError::Away)))
             }
@@ -189,64 +189,64 @@ impl Future for Publishing {
     }
 }
 
-/// Runs an owner on each seat, those that are taken meanwhile too, until one of them fails; then all end, and what waited
-/// is told so. The relay of words beside them ends nothing.
+/// Runs an owner on each seat until one of them fails; then all end. The relay of words beside them ends nothing.
 async fn serve(
     connection: Arc<Connection>,
-    mut seats: watch::Receiver<Vec<Arc<Seat>>>,
+    seats: watch::Receiver<Vec<Arc<Seat>>>,
     relay: Option<Relay>,
 ) -> String {
-    let mut owners = JoinSet::new();
-    let owning = own_all(&connection, &mut seats, &mut owners);
     let relaying = async {
         if let Some(relay) = relay {
             relay.serve(&connection).await;
         }
         std::future::pending().await
     };
-    let error = tokio::select! {
-        error = owning => error,
+    tokio::select! {
+        error = own_all(&connection, seats) => error,
         error = relaying => error,
-    };
-    // They have the inboxes.
-    let _ = timeout(ENDING, owners.shutdown()).await;
-    seats.borrow().iter().for_each(|seat| seat.empty());
-    error
+    }
 }
 
-/// Why an owner failed.
-async fn own_all(
-    connection: &Arc<Connection>,
-    seats: &mut watch::Receiver<Vec<Arc<Seat>>>,
-    owners: &mut JoinSet<Result<(), String>>,
-) -> String {
-    let (mut seen, mut taken) = (0, HashMap::new());
+/// Those of the seats that are taken meanwhile too. Returns why one of them failed; dropped, it ends them all.
+async fn own_all(connection: &Arc<Connection>, mut seats: watch::Receiver<Vec<Arc<Seat>>>) -> String {
+    let (mut owners, mut owned, mut seen) = (JoinSet::new(), HashMap::new(), 0);
     loop {
         let fresh = seats.borrow_and_update()[seen..].to_vec();
         seen += fresh.len();
-        for seat in fresh {
-            if seat.is_left() {
-                continue;
-            }
+        for seat in fresh.into_iter().filter(|seat| !seat.is_left()) {
             let channel = match owner::open_confirming(connection).await {
                 Ok(channel) => channel,
+                Err(error) if seat.spare && is_one_too_many(&error, connection) => {
+                    events::channels_too_few();
+                    seat.leave().await;
+                    continue;
+                }
                 Err(error) => return error.to_string(),
             };
             let (connection, its) = (connection.clone(), seat.clone());
             let owning = async move { owner::run(&connection, channel, &its.inbox).await };
-            taken.insert(owners.spawn_on(owning, &seat.runtime).id(), seat);
+            owned.insert(owners.spawn_on(owning, &seat.runtime).id(), seat);
         }
         tokio::select! {
             Some(ended) = owners.join_next_with_id() => match ended {
                 Ok((_, Err(error))) => return error,
-                Ok((task, Ok(()))) => drop(taken.remove(&task)),
+                Ok((task, Ok(()))) => drop(owned.remove(&task)),
                 Err(ended) if ended.is_cancelled() => {
-                    taken.remove(&ended.id()).inspect(|seat| seat.leave());
+                    if let Some(seat) = owned.remove(&ended.id()) {
+                        seat.leave().await;
+                    }
                 }
-                Err(panicked) => return panicked.to_string(),
+                // Its own words can have a user's text in them (I6).
+                Err(_) => return "an owner panicked".to_owned(),
             },
             Ok(()) = seats.changed() => {}
             else => return "nobody publishes any more".to_owned(),
         }
     }
+}
+
+/// The broker allows no more channels. Where their numbers were used up by refusals the connection is closed
+/// ([`open_channel`](super::connection::open_channel)).
+fn is_one_too_many(error: &lapin::Error, connection: &Connection) -> bool {
+    matches!(error.kind(), ErrorKind::ChannelsLimitReached) && connection.status().connected()
 }
