@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use harness::Proxy;
 use shared::queue::{PublishError, Publisher, partition_of, rabbitmq};
 use shared::readiness::Readiness;
@@ -104,6 +105,15 @@ async fn connected(publisher: &Publisher) {
     }
 }
 
+/// By whom it is to be, from now on: an owner that is only just ending refuses what waits for the next one.
+async fn published(publisher: &Publisher) {
+    let deadline = Instant::now() + LONG;
+    while publisher.publish(&envelope(0, LANE)).await.is_err() {
+        assert!(Instant::now() < deadline, "nobody publishes for it");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 fn link(publisher: &Publisher) -> watch::Receiver<rabbitmq::Link> {
     let Publisher::RabbitMq(publisher) = publisher else { panic!("it is RabbitMQ's") };
     publisher.link()
@@ -159,8 +169,7 @@ async fn a_thread_that_is_stuck_holds_up_what_is_its_own_and_nothing_else() {
     let stuck = Server::start(&publisher).await;
     stuck.publish(0..UPDATES).await;
     let sticks = stuck.stick().await;
-    let (here, update) = (stuck.publisher.clone(), envelope(1, LANE));
-    let waits = tokio::spawn(async move { here.publish(&update).await });
+    let waits = tokio::spawn(stuck.publisher.begin(&envelope(1, LANE)));
     for _ in 0..2 {
         publisher.publish(&envelope(2, LANE)).await.unwrap();
         let mut link = link(&publisher);
@@ -181,20 +190,27 @@ async fn a_thread_that_is_stuck_holds_up_what_is_its_own_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_channels_are_too_few_threads_share_them() {
     let Some(queue) = Queue::rabbitmq().await else { return };
-    // Four are everybody's.
-    let (publisher, _proxy) = behind_a_proxy(&queue, "?channel_max=5").await;
+    // Four are everybody's, and eight no thread's.
+    let (publisher, _proxy) = behind_a_proxy(&queue, "?channel_max=13").await;
     connected(&publisher).await;
-    publisher.publish(&envelope(1, LANE)).await.unwrap();
+    published(&publisher).await;
     let mut link = link(&publisher);
     link.mark_unchanged();
     let servers = join_all((0..THREADS).map(|_| Server::start(&publisher))).await;
     for server in &servers {
-        let deadline = Instant::now() + LONG;
-        while server.publisher.publish(&envelope(2, LANE)).await.is_err() {
-            assert!(Instant::now() < deadline, "nobody publishes for it");
-        }
+        published(&server.publisher).await;
         server.publish(0..UPDATES).await;
     }
+    // All but one have no owner that could be stuck.
+    let sticks = join_all(servers.iter().map(Server::stick)).await;
+    let update = envelope(3, LANE);
+    let mut publishing: FuturesUnordered<_> =
+        servers.iter().map(|server| server.publisher.publish(&update)).collect();
+    for _ in 1..THREADS {
+        timeout(LONG, publishing.next()).await.expect("more have their own").unwrap().unwrap();
+    }
+    assert!(timeout(Duration::from_millis(100), publishing.next()).await.is_err(), "none has its own");
+    drop(sticks);
     assert!(!link.has_changed().unwrap(), "there was another connection");
 }
 
@@ -207,6 +223,7 @@ async fn a_thread_publishes_on_the_next_connection_too() {
     for time in 0..3 {
         proxy.resume();
         connected(&publisher).await;
+        published(&server.publisher).await;
         server.publish(time * UPDATES..(time + 1) * UPDATES).await;
         proxy.cut();
         link.wait_for(|link| *link == rabbitmq::Link::Away).await.unwrap();

@@ -50,7 +50,7 @@ pub(super) struct Job {
 /// Runs an owner, and after it another one on a new channel for as long as the one before was only kept waiting. What
 /// that one had on the way counts as not published. Ends well when nobody is left who could publish.
 ///
-/// However it ends, who waits is told so.
+/// However it ends, who waits is told so; who comes later waits for the next one.
 pub(super) async fn run(
     connection: &Connection,
     mut channel: Channel,
@@ -78,7 +78,8 @@ pub(super) async fn run(
     }
 }
 
-/// What waits for an owner. Nothing does when that has ended.
+/// What waits for an owner: told that it was not published when that ends, though the next connection may be there by
+/// then, where its thread was busy.
 struct Inbox<'m>(MutexGuard<'m, mpsc::Receiver<Job>>);
 
 impl Drop for Inbox<'_> {

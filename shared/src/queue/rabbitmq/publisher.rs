@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
+use lapin::BasicProperties;
 use lapin::types::ShortString;
-use lapin::{BasicProperties, ErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -33,6 +34,10 @@ const CHANNELS: usize = 4;
 
 /// Messages that may wait for an owner of one thread: Telegram has 100 connections (facts T5), on all of them together.
 const ONE_THREADS: usize = 256;
+
+/// Channels that no thread gets for itself where the broker allows few on a connection: the words to other processes need
+/// some, and an owner whose channel is silent another one.
+const OTHERS: usize = 8;
 
 /// Publishes on a connection of its own. Cheap to clone.
 #[derive(Clone)]
@@ -68,11 +73,14 @@ impl Seat {
         self.inbox.try_lock().is_ok_and(|inbox| inbox.is_closed())
     }
 
-    /// There will be no owner here again: who waits is told so, and who comes goes to the others.
-    async fn leave(&self) {
-        let mut inbox = self.inbox.lock().await;
-        inbox.close();
-        while inbox.try_recv().is_ok() {}
+    /// There will be no owner here again: who waits is told so, and who comes goes to the others. As soon as the one of
+    /// before has ended, which nobody waits for: its thread may be stuck.
+    fn leave(self: Arc<Self>) {
+        tokio::spawn(async move {
+            let mut inbox = self.inbox.lock().await;
+            inbox.close();
+            while inbox.recv().await.is_some() {}
+        });
     }
 }
 
@@ -210,19 +218,24 @@ async fn serve(
 /// Those of the seats that are taken meanwhile too. Returns why one of them failed; dropped, it ends them all.
 async fn own_all(connection: &Arc<Connection>, mut seats: watch::Receiver<Vec<Arc<Seat>>>) -> String {
     let (mut owners, mut owned, mut seen) = (JoinSet::new(), HashMap::new(), 0);
+    let most = usize::from(connection.configuration().channel_max());
     loop {
         let fresh = seats.borrow_and_update()[seen..].to_vec();
         seen += fresh.len();
+        let mut served = Vec::new();
         for seat in fresh.into_iter().filter(|seat| !seat.is_left()) {
-            let channel = match owner::open_confirming(connection).await {
-                Ok(channel) => channel,
-                Err(error) if seat.spare && is_one_too_many(&error, connection) => {
-                    events::channels_too_few();
-                    seat.leave().await;
-                    continue;
-                }
-                Err(error) => return error.to_string(),
-            };
+            if seat.spare && owned.len() + served.len() + OTHERS >= most {
+                events::channels_too_few();
+                seat.leave();
+            } else {
+                served.push(seat);
+            }
+        }
+        let channels = match try_join_all(served.iter().map(|_| owner::open_confirming(connection))).await {
+            Ok(channels) => channels,
+            Err(error) => return error.to_string(),
+        };
+        for (seat, channel) in served.into_iter().zip(channels) {
             let (connection, its) = (connection.clone(), seat.clone());
             let owning = async move { owner::run(&connection, channel, &its.inbox).await };
             owned.insert(owners.spawn_on(owning, &seat.runtime).id(), seat);
@@ -233,7 +246,7 @@ async fn own_all(connection: &Arc<Connection>, mut seats: watch::Receiver<Vec<Ar
                 Ok((task, Ok(()))) => drop(owned.remove(&task)),
                 Err(ended) if ended.is_cancelled() => {
                     if let Some(seat) = owned.remove(&ended.id()) {
-                        seat.leave().await;
+                        seat.leave();
                     }
                 }
                 // Its own words can have a user's text in them (I6).
@@ -243,10 +256,4 @@ async fn own_all(connection: &Arc<Connection>, mut seats: watch::Receiver<Vec<Ar
             else => return "nobody publishes any more".to_owned(),
         }
     }
-}
-
-/// The broker allows no more channels. Where their numbers were used up by refusals the connection is closed
-/// ([`open_channel`](super::connection::open_channel)).
-fn is_one_too_many(error: &lapin::Error, connection: &Connection) -> bool {
-    matches!(error.kind(), ErrorKind::ChannelsLimitReached) && connection.status().connected()
 }
