@@ -48,7 +48,7 @@ impl Keeper {
     /// Feeds the lanes until the claim ends.
     pub(super) async fn feed(&mut self, taken: &mut Taken, lanes: &Settling) -> End {
         let partition = taken.claim.partition;
-        let (mut token, mut share) = (self.token.clone(), self.share.clone());
+        let (mut token, known, mut share) = (self.token.clone(), self.token.clone(), self.share.clone());
         let wrong = token.wait_for(|token| *token == Token::Wrong);
         let given_up = share.wait_for(|share| !share.partitions.contains(&partition));
         let (lost, stop) = (taken.claim.lost.clone(), self.stop.clone());
@@ -58,9 +58,10 @@ impl Keeper {
             () = stop.cancelled() => End::Stop,
             () = lost.cancelled() => End::Now,
             () = lanes.aborted() => End::Now,
+            // An error means that there is nobody to give it to. A worker whose token is wrong has no share: that may be seen
+            // first, and nothing may be sent then.
+            Ok(_) = given_up => if *known.borrow() == Token::Wrong { End::Now } else { End::Stop },
             _ = wrong => End::Now,
-            // An error means that there is nobody to give it to.
-            Ok(_) = given_up => End::Stop,
             () = self.feed_on(taken, lanes) => End::Now,
             never = tell_updates(&consumer, partition, lanes, &ages) => match never {},
         }
