@@ -5,11 +5,12 @@
 use actix_web::rt::System;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use clap::{Arg, ArgMatches, Command};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
+use crate::broker::confirming;
 use crate::updates::{PATH, SECRET, SECRET_HEADER};
 
 /// What it is told, all as its environment.
@@ -75,10 +76,4 @@ async fn handle(way: web::Data<Way>, request: HttpRequest, body: web::Bytes) -> 
     let confirmed = publishing.await.expect("the broker takes it").await;
     assert!(matches!(confirmed, Ok(Confirmation::Ack(None))), "not confirmed: {confirmed:?}");
     HttpResponse::Ok().finish()
-}
-
-async fn confirming(connection: &Connection) -> Channel {
-    let channel = connection.create_channel().await.expect("a channel");
-    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
-    channel
 }

@@ -242,7 +242,8 @@ async fn ended(mut tasks: JoinSet<()>) {
     }
 }
 
-async fn confirming(connection: &Connection) -> Channel {
+/// A channel whose publishes are confirmed.
+pub async fn confirming(connection: &Connection) -> Channel {
     let channel = connection.create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     channel

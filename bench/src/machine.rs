@@ -67,12 +67,12 @@ pub fn cpu_of(words: &str) -> f64 {
 }
 
 /// Starts it, and waits until it listens.
-pub async fn listening(builder: ProcessBuilder) -> Process {
+pub async fn listening(who: &str, builder: ProcessBuilder) -> Process {
     let mut process = builder.start();
     let begun = Instant::now();
     while Wire::connect(&process.address()).await.is_err() {
         let ended = !process.is_running() || begun.elapsed() > Duration::from_secs(30);
-        assert!(!ended, "it does not listen:\n{}{}", process.stdout(), process.stderr());
+        assert!(!ended, "{who} does not listen:\n{}{}", process.stdout(), process.stderr());
         sleep(Duration::from_millis(20)).await;
     }
     process

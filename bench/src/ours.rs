@@ -70,7 +70,7 @@ pub fn bare_worker(world: &World, prefix: &str, partitions: u16) -> ProcessBuild
 }
 
 /// Another of this program's commands.
-fn own_program(command: &str) -> ProcessBuilder {
+pub fn own_program(command: &str) -> ProcessBuilder {
     let own = std::env::current_exe().expect("it runs");
     Process::of(own.to_str().expect("a path of letters")).arg(command)
 }

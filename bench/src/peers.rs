@@ -6,6 +6,7 @@ use harness::{Process, ProcessBuilder};
 
 use crate::load::Target;
 use crate::machine::listening;
+use crate::ours::own_program;
 use crate::rows::World;
 use crate::sink::TOKEN;
 use crate::updates::SECRET;
@@ -40,10 +41,7 @@ impl Peer {
             Path::new(&place).exists().then(|| Process::of(&place).arg(&format!("{folder}/python/{script}")))
         };
         match self {
-            Self::Actix => {
-                let own = std::env::current_exe().expect("it runs");
-                Some(Process::of(own.to_str().expect("a path of letters")).arg("actix"))
-            }
+            Self::Actix => Some(own_program("actix")),
             Self::FastApiAlone => python("fastapi_bot.py"),
             Self::FastApi => python("fastapi_bot.py").map(|it| it.env("INLINE", 1)),
             Self::Aiogram => python("aiogram_bot.py"),
@@ -69,7 +67,7 @@ impl Peer {
             ("REDIS_URL", world.redis.url().to_owned()),
         ];
         let builder = settings.into_iter().fold(builder, |builder, (name, value)| builder.env(name, value));
-        let process = listening(builder).await;
+        let process = listening(self.name(), builder).await;
         let target = Target::new(self.name(), &process.address());
         Some((process, target))
     }

@@ -1,5 +1,6 @@
 //! The ingress over RabbitMQ, each 200 after a quorum queue's confirm: beside lapin alone with as many in flight to
-//! the same queues, a bare ingress, and a FastAPI that calls no service and keeps nothing. And lapin alone, consuming what was published.
+//! the same queues, a bare ingress, and a FastAPI that calls no service and keeps nothing. And lapin alone, consuming
+//! what was published.
 
 use crate::figures::Results;
 use crate::goals::{BARE_INGRESS, LAPIN, LAPIN_BATCHED, OURS};
@@ -11,7 +12,7 @@ use crate::rows::{PREFIX, World};
 
 pub async fn measure(world: &World, results: &mut Results) {
     let parts = Parts::ingress_alone(world, PREFIX, world.options.partitions).await;
-    let bare = listening(bare_ingress(world, PREFIX, world.options.partitions)).await;
+    let bare = listening(BARE_INGRESS, bare_ingress(world, PREFIX, world.options.partitions)).await;
     let fastapi = Peer::FastApiAlone.start(world).await;
     for connections in [40, 100, 256] {
         let row = format!("ingress, {connections} connections");

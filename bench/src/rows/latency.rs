@@ -24,7 +24,7 @@ pub async fn measure(world: &World, results: &mut Results) {
     parts.queues.purge().await;
     add(results, OURS, parts.target().latencies(rate, time, MOST).await);
     parts.queues.purge().await;
-    let bare = listening(bare_ingress(world, PREFIX, world.options.partitions)).await;
+    let bare = listening(BARE_INGRESS, bare_ingress(world, PREFIX, world.options.partitions)).await;
     let target = Target::new(BARE_INGRESS, &bare.address());
     add(results, BARE_INGRESS, target.latencies(rate, time, MOST).await);
     parts.queues.purge().await;

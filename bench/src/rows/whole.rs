@@ -71,8 +71,8 @@ async fn bare(world: &World, results: &mut Results) {
     // It has declared the queues.
     let parts = Parts::ingress_alone(world, PREFIX, world.options.partitions).await;
     parts.queues.purge().await;
-    let ingress = listening(bare_ingress(world, PREFIX, world.options.partitions)).await;
-    let worker = listening(bare_worker(world, PREFIX, world.options.partitions)).await;
+    let ingress = listening(BARE_INGRESS, bare_ingress(world, PREFIX, world.options.partitions)).await;
+    let worker = listening(BARE_WORKER, bare_worker(world, PREFIX, world.options.partitions)).await;
     let target = Target::new(BARE, &ingress.address());
     let (count, before) = (world.options.sized(18_000), (ingress.cpu_seconds(), worker.cpu_seconds()));
     results.add(ROW, BARE, sends(world, &target, count, CHATS).await);

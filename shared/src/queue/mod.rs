@@ -70,7 +70,7 @@ impl Future for Publishing {
 
 impl Publisher {
     /// One for the tasks of the runtime that calls this, such as a thread of a server's: over RabbitMQ it publishes on a
-    /// channel of its own, and neither an update nor its confirm wakes another of our threads. Called once for each.
+    /// channel of its own, whose owner runs there: beside lapin's no thread is woken for an update. Called once for each.
     pub fn seated_here(&self) -> Self {
         match self {
             Self::RabbitMq(queue) => Self::RabbitMq(queue.seated_here()),

@@ -3,7 +3,7 @@
 //! One owner task per channel: two tasks that publish on one channel get each other's confirms (facts L1).
 //! An owner is fed by a bounded queue and keeps its unresolved confirms itself, so that a caller who gives
 //! up waiting drops none of them (facts L4). It has a seat on the runtime whose tasks it publishes for: a server's thread,
-//! which has one of its own, hands its updates over and is told of their confirms without another thread being woken.
+//! which has one of its own, hands its updates over and is told of their confirms without an owner's thread being woken in between.
 
 use std::collections::HashMap;
 use std::future::Future;
