@@ -64,12 +64,18 @@ pub fn serve(flags: &ArgMatches) -> std::io::Result<()> {
     })
 }
 
-async fn handle(way: web::Data<Way>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
+/// The chat of an update that was posted with the secret.
+pub fn chat_of(request: &HttpRequest, body: &[u8]) -> u64 {
     let secret = request.headers().get(SECRET_HEADER).map(|value| value.as_bytes());
     assert_eq!(secret, Some(SECRET.as_bytes()), "the load knows the secret");
-    let update: Update = serde_json::from_slice(&body).expect("an update");
+    let update: Update = serde_json::from_slice(body).expect("an update");
+    update.message.chat.id
+}
+
+async fn handle(way: web::Data<Way>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
+    let chat = chat_of(&request, &body);
     let channel = way.channel.get_or_init(|| confirming(&way.connection)).await;
-    let partition = (update.message.chat.id % way.partitions).to_string();
+    let partition = (chat % way.partitions).to_string();
     let properties = BasicProperties::default().with_delivery_mode(2);
     let (exchange, options) = (way.exchange.as_str().into(), BasicPublishOptions::default());
     let publishing = channel.basic_publish(exchange, partition.into(), options, &body, properties);

@@ -9,6 +9,8 @@ pub const LAPIN: &str = "lapin alone";
 /// The same, written as the gateway does it.
 pub const LAPIN_BATCHED: &str = "lapin alone, writes gathered";
 
+/// A queue in a file that does no more than it must.
+pub const BARE_QUEUE: &str = "a bare queue";
 /// An ingress and a worker that do no more than they must, and both of them together.
 pub const BARE_INGRESS: &str = "a bare ingress";
 pub const BARE_WORKER: &str = "a bare worker";

@@ -6,6 +6,7 @@
 
 mod actix;
 mod bare_ingress;
+mod bare_queue;
 mod bare_worker;
 mod broker;
 mod figures;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         .subcommand(table::command())
         .subcommand(actix::command())
         .subcommand(bare_ingress::command())
+        .subcommand(bare_queue::command())
         .subcommand(bare_worker::command())
         .subcommand_required(true);
     match command.get_matches().subcommand() {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         }
         Some(("actix", flags)) => actix::serve(flags).expect("it serves"),
         Some(("bare-ingress", flags)) => bare_ingress::serve(flags).expect("it serves"),
+        Some(("bare-queue", flags)) => bare_queue::serve(flags).expect("it serves"),
         Some(("bare-worker", flags)) => bare_worker::serve(flags),
         _ => return ExitCode::from(2),
     }
