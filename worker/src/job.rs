@@ -13,11 +13,11 @@ use crate::lanes::LaneKey;
 /// An album has no more parts than that; what comes as one more is an album of its own.
 const MOST_PARTS: usize = 10;
 
-/// What a lane does one after the other.
+/// What a lane does one after the other. A pointer, since it is handed from one future to the next, and each keeps its place.
 pub enum Job {
     Updates(Box<Group>),
     /// The bytes of something in our queue that is no update.
-    NoUpdate(Bytes, Receipt),
+    NoUpdate(Box<(Bytes, Receipt)>),
 }
 
 /// One update, or an album: its first part and the others, in the order in which they came.

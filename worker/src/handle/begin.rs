@@ -34,7 +34,7 @@ impl Handler {
     /// `found` is the route that takes the update: what none takes is not charged, but for a free text that
     /// a sticky service takes.
     pub(super) async fn begin(&self, attempt: &Attempt<'_>, found: Option<&Found<'_>>) -> Begun<'_> {
-        if self.recent.contains(&attempt.key) {
+        if self.recent.contains(attempt.key) {
             return Begun::Ended;
         }
         let album = attempt.album_ids();
@@ -51,7 +51,7 @@ impl Handler {
                 Ok(store::Begun::Run(run)) => return Begun::Run { run, store_away: false, place },
                 Ok(store::Begun::Ended) => return Begun::Ended,
                 Ok(store::Begun::Suspect(tries)) if !begin.suspect => {
-                    events::suspect(&attempt.request_id, tries);
+                    events::suspect(attempt.request_id, tries);
                     begin.suspect = true;
                     company = Company::after_tries(tries);
                 }
@@ -108,7 +108,7 @@ impl Handler {
             only_if_sticky: !routed,
         };
         Begin {
-            key: &attempt.key,
+            key: attempt.key,
             worker: &self.worker,
             user,
             session_seconds: self.limits.session.as_secs().max(1),

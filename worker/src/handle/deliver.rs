@@ -39,7 +39,7 @@ impl Handler {
     pub(super) async fn deliver(
         &self,
         attempt: &Attempt<'_>,
-        plan: Plan,
+        plan: Box<Plan>,
         sent: u32,
         mut kept: bool,
     ) -> Outcome {
@@ -58,14 +58,14 @@ impl Handler {
             (Sending::Stay, _) => Outcome::Stay,
             (Sending::Failed { at, why }, Step::Die(_) | Step::Stay) => {
                 let owed = plan.callback.clone();
-                self.failed(attempt, plan, at, owed, why)
+                self.failed(attempt, *plan, at, owed, why)
             }
-            (Sending::Failed { at, why }, _) => self.failed(attempt, plan, at, None, why),
+            (Sending::Failed { at, why }, _) => self.failed(attempt, *plan, at, None, why),
             (Sending::Made { refused }, Step::Onward { refused: too }) => end_of(plan.fate, refused || too),
             (Sending::Made { .. }, Step::Close) => end_of(plan.fate, true),
             (Sending::Made { .. }, Step::Die(why)) => {
                 let owed = plan.callback.clone();
-                self.failed(attempt, plan, all, owed, why)
+                self.failed(attempt, *plan, all, owed, why)
             }
             (Sending::Made { .. }, Step::Stay) => {
                 // Who goes on has the callback's answer to give, and nothing else.
@@ -102,7 +102,7 @@ impl Handler {
             }
             // The last one's record is the update's end, which follows at once.
             let last = at + 1 == plan.calls.len() && plan.fate == Fate::Done;
-            if !last && self.is_fenced(attempt, plan, at + 1, kept).await {
+            if !last && Box::pin(self.is_fenced(attempt, plan, at + 1, kept)).await {
                 return Sending::Stay;
             }
         }
@@ -115,13 +115,13 @@ impl Handler {
         if !*kept {
             let ended = ended_with(plan, attempt);
             let beside = Beside { album: &ended, ..Beside::default() };
-            match self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), Some(&beside)).await {
+            match self.store.plan(attempt.key, &self.worker, &plan.to_bytes(), Some(&beside)).await {
                 Ok(()) => *kept = true,
                 Err(StoreError::Away) => return false,
                 Err(StoreError::Fenced) => return true,
             }
         }
-        let recorded = self.store.sent(&attempt.key, &self.worker, sent as u32).await;
+        let recorded = self.store.sent(attempt.key, &self.worker, sent as u32).await;
         matches!(recorded, Err(StoreError::Fenced))
     }
 }

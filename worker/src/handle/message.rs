@@ -10,7 +10,7 @@ use crate::messages::Queued;
 
 /// What a message that is handled comes to.
 pub(super) enum Message {
-    Plan(Plan),
+    Plan(Box<Plan>),
     /// Of a later version, or broken.
     Unreadable,
 }
@@ -18,7 +18,7 @@ pub(super) enum Message {
 impl Message {
     pub(super) fn read(attempt: &Attempt<'_>) -> Self {
         match Queued::read(attempt.envelope) {
-            Some(queued) => Self::Plan(Plan::new(queued.calls, Fate::Done)),
+            Some(queued) => Self::Plan(Box::new(Plan::new(queued.calls, Fate::Done))),
             None => Self::Unreadable,
         }
     }
@@ -38,7 +38,7 @@ impl Handler {
     /// Sends it, from the first call on that did not go out. The queue has the plan, so the store need not.
     pub(super) async fn run_message(&self, attempt: &Attempt<'_>, message: Message, run: &Run) -> Outcome {
         // A replay was given a plan: what was left.
-        let kept = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan));
+        let kept = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan)).map(Box::new);
         let in_the_queue = || match message {
             Message::Plan(plan) => Some(plan),
             Message::Unreadable => None,

@@ -86,8 +86,8 @@ pub struct Attempt<'a> {
     /// The other parts of its album that are to be handled with it.
     pub album: &'a [&'a Incoming],
     pub routing: &'a Routing,
-    pub key: UpdateKey,
-    pub request_id: String,
+    pub key: &'a UpdateKey,
+    pub request_id: &'a str,
     /// The broker's count of returns.
     pub returns: u32,
     /// It was handed out before, and the store was there when its partition was taken.
@@ -149,20 +149,20 @@ impl Handler {
             None => self.find(&attempt, None),
         };
         let span = attempt.span.child("begin", Kind::Internal);
-        let begun = attempt.abort.run_until_cancelled(pin!(self.begin(&attempt, found.as_ref()))).await;
-        span.end();
         let alone = |outcome| Handled { outcome, with: Vec::new() };
-        let (run, store_away, _place) = match begun {
-            Some(Begun::Run { run, store_away, place }) => (run, store_away, place),
-            Some(Begun::Ended) => return alone(Outcome::Done(Done::Seen)),
-            Some(Begun::Halted) => return alone(Outcome::NotBegun),
-            Some(Begun::Fenced) | None => return alone(Outcome::Stay),
-        };
+        let (run, store_away, _place) =
+            match attempt.abort.run_until_cancelled(pin!(self.begin(&attempt, found.as_ref()))).await {
+                Some(Begun::Run { run, store_away, place }) => (run, store_away, place),
+                Some(Begun::Ended) => return alone(Outcome::Done(Done::Seen)),
+                Some(Begun::Halted) => return alone(Outcome::NotBegun),
+                Some(Begun::Fenced) | None => return alone(Outcome::Stay),
+            };
+        span.end();
         // A service may remember its answer to what it was asked first: a part that was not in that is asked for by itself.
         let is_in = |part: &&Incoming| store_away || run.album.contains(&part.update_id);
         let album: Vec<&Incoming> = attempt.album.iter().copied().filter(is_in).collect();
         let attempt = Attempt { album: &album, ..attempt };
-        let outcome = self.handle_begun(&attempt, message, found, (&run, store_away)).await;
+        let outcome = self.handle_begun(&attempt, message, found.as_ref(), (&run, store_away)).await;
         Handled { outcome, with: attempt.album_ids() }
     }
 
@@ -175,7 +175,7 @@ impl Handler {
         &self,
         attempt: &Attempt<'_>,
         message: Option<Message>,
-        found: Option<Found<'_>>,
+        found: Option<&Found<'_>>,
         (run, store_away): (&Run, bool),
     ) -> Outcome {
         if let (Some(user), Some(user_id)) = (&attempt.incoming.user, &run.user_id) {
@@ -185,32 +185,36 @@ impl Handler {
         if let Some(death) = run.dying.as_ref().and_then(|why| Death::from_bytes(why)) {
             return Outcome::Dead(death);
         }
-        let found = match run.sticky.as_deref().filter(|sticky| attempt.routing.services.knows(sticky)) {
-            Some(sticky) => self.find(attempt, Some(sticky)),
-            None => found,
-        };
-        if let Some(found) = &found {
+        let sticky = run.sticky.as_deref().filter(|sticky| attempt.routing.services.knows(sticky));
+        let by_sticky = sticky.map(|sticky| self.find(attempt, Some(sticky)));
+        let found = by_sticky.as_ref().map_or(found, Option::as_ref);
+        if let Some(found) = found {
             attempt.span.route(found.route);
         }
-        let outcome = match (self.death(attempt, run, store_away), message) {
-            (Some(death), Some(message)) => Outcome::Dead(message.with_rest(death, run)),
-            (Some(death), None) => Outcome::Dead(death),
-            (None, Some(message)) => self.run_message(attempt, message, run).await,
-            (None, None) => self.run(attempt, found.as_ref(), run).await,
+        if let Some(death) = self.death(attempt, run, store_away) {
+            let death = match message {
+                Some(message) => message.with_rest(death, run),
+                None => death,
+            };
+            return Outcome::Dead(death).on_route(found, run.attempts);
+        }
+        let outcome = match message {
+            Some(message) => self.run_message(attempt, message, run).await,
+            None => self.run(attempt, found, run).await,
         };
-        outcome.on_route(found.as_ref(), run.attempts)
+        outcome.on_route(found, run.attempts)
     }
 
     async fn run(&self, attempt: &Attempt<'_>, found: Option<&Found<'_>>, run: &Run) -> Outcome {
-        if let Some(plan) = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan)) {
-            return self.go_on(attempt, plan, run).await;
+        if let Some(plan) = run.plan.as_ref().and_then(|plan| Plan::from_bytes(plan)).map(Box::new) {
+            return Box::pin(self.go_on(attempt, plan, run)).await;
         }
         let envelope = attempt.envelope;
         if envelope.replay == 0 && expiry::is_over(attempt.incoming, envelope.received_ms, clock::now_ms()) {
             return Outcome::dead(Reason::Expired, "its time was over before its turn".to_owned());
         }
         if run.limited {
-            return self.notice(attempt).await;
+            return Box::pin(self.notice(attempt)).await;
         }
         let Some(found) = found else {
             return match self.stop_spinner(attempt, None).await {
@@ -234,7 +238,7 @@ impl Handler {
     }
 
     /// Sends what is left of a plan that is kept. It parks when called, and sends when awaited: nothing may be between.
-    fn go_on(&self, attempt: &Attempt<'_>, plan: Plan, run: &Run) -> impl Future<Output = Outcome> {
+    fn go_on(&self, attempt: &Attempt<'_>, plan: Box<Plan>, run: &Run) -> impl Future<Output = Outcome> {
         let wait = run.parked_until_ms.saturating_sub(clock::now_ms());
         if let Some(call) = plan.calls.get(run.sent as usize).filter(|_| wait > 0) {
             self.telegram.park(call, Duration::from_millis(wait));
@@ -254,7 +258,7 @@ impl Handler {
     }
 
     fn going<'a>(&'a self, attempt: &'a Attempt<'_>) -> Going<'a> {
-        let note = Note { store: &self.store, key: &attempt.key, worker: &self.worker };
+        let note = Note { store: &self.store, key: attempt.key, worker: &self.worker };
         Going {
             abort: attempt.abort,
             halt: attempt.halt,

@@ -32,7 +32,7 @@ impl Handler {
 
     async fn notice_is_due(&self, attempt: &Attempt<'_>) -> bool {
         let hold = self.limits.window + SENDING;
-        self.store.notice_begin(&attempt.key, hold.as_millis() as u64).await.unwrap_or(false)
+        self.store.notice_begin(attempt.key, hold.as_millis() as u64).await.unwrap_or(false)
     }
 
     async fn send_notice(&self, attempt: &Attempt<'_>, call: Call) -> Sent {
@@ -48,7 +48,7 @@ impl Handler {
         // The next one may follow a window after this one was seen, or may have been; at once, if it was not.
         let may_be_seen = matches!(sent, Sent::Yes | Sent::Failed(_));
         let wait_ms = if may_be_seen { self.limits.window.as_millis() as u64 } else { 1 };
-        if self.store.notice_sent(&attempt.key, wait_ms).await.is_err() {
+        if self.store.notice_sent(attempt.key, wait_ms).await.is_err() {
             tracing::debug!("the time of a notice is not recorded; the next one waits longer");
         }
         sent

@@ -27,9 +27,9 @@ pub(super) fn request(
     user_id: Option<&str>,
 ) -> Request {
     let asked = body::Asked { incoming: attempt.incoming, album: attempt.album, found };
-    let body = body::request_body(shape, &asked, user_id, &attempt.request_id);
-    let traceparent = traceparent(attempt.envelope.traceparent.as_deref(), &attempt.request_id);
-    Request { body, request_id: attempt.request_id.clone(), traceparent }
+    let body = body::request_body(shape, &asked, user_id, attempt.request_id);
+    let traceparent = traceparent(attempt.envelope.traceparent.as_deref(), attempt.request_id);
+    Request { body, request_id: attempt.request_id.to_owned(), traceparent }
 }
 
 /// What a service is told where we make no spans ourselves: the caller's trace with an id of our own; where there is

@@ -26,24 +26,24 @@ impl Handler {
         attempt: &Attempt<'_>,
         found: &Found<'_>,
         run: &Run,
-    ) -> Result<(Plan, bool), Outcome> {
+    ) -> Result<(Box<Plan>, bool), Outcome> {
         let begun = Instant::now();
         let (plan, answer) = match found.target {
-            Target::Reply(text) => (fixed(text, attempt), None),
+            Target::Reply(text) => (Box::new(fixed(text, attempt)), None),
             Target::Service { service, shape, .. } => {
                 let request = request::request(attempt, found, shape, run.user_id.as_deref());
                 attempt.span.service(service);
                 let services = &attempt.routing.services;
                 let answering = pin!(services.call(service, &request, &self.fence, attempt.span));
                 let answer = typing::while_waiting(attempt, &self.telegram, answering).await;
-                match answer.and_then(|answer| Ok((planned(&answer, attempt)?, answer))) {
+                match answer.and_then(|answer| Ok((Box::new(planned(&answer, attempt)?), answer))) {
                     Ok((plan, answer)) => {
                         events::service_answered(found.route, attempt, begun.elapsed());
                         (plan, Some((service, answer)))
                     }
                     Err(error) => {
                         events::service_failed(service, found.route, &error, attempt, begun.elapsed());
-                        (failed(&error, attempt, found, service, run.attempts), None)
+                        (Box::new(failed(&error, attempt, found, service, run.attempts)), None)
                     }
                 }
             }
@@ -73,7 +73,7 @@ impl Handler {
         let ended = ended_with(plan, attempt);
         let beside = Beside { album: &ended, ..beside.clone() };
         let span = attempt.span.child("plan", Kind::Internal);
-        let kept = self.store.plan(&attempt.key, &self.worker, &plan.to_bytes(), Some(&beside)).await;
+        let kept = self.store.plan(attempt.key, &self.worker, &plan.to_bytes(), Some(&beside)).await;
         spans::kept(span, &kept);
         kept
     }
