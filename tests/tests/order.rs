@@ -3,7 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use harness::{Answer, Gate, LONG, Update, World, WorldBuilder, over_both_worlds, post_to, wait_for};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Connection, ConnectionProperties};
 use serde_json::json;
 
 over_both_worlds!(a_chat_is_answered_in_order_while_its_service_is_slow, a_chat_that_waits_holds_no_other_up,);
@@ -47,6 +51,41 @@ async fn a_chat_that_waits_holds_no_other_up(world: WorldBuilder) {
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "40 other chats took {:?}", begun.elapsed());
     assert!(world.telegram.sent(slow).is_empty());
+}
+
+/// Somebody else took an update and lets it go again, later than the worker was handed what came after it: a node that was
+/// frozen, for example, for its dead connections (facts R6a).
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_back_late_is_answered_before_what_came_after_it_and_waits() {
+    let world = World::distributed().set("PARTITIONS", 1).await;
+    let (user, first) = (world.user(), Gate::default());
+    let held = first.clone();
+    world.conversation.answer_with(move |request| {
+        let echo = Answer::text(request.body()["message"].as_str().unwrap());
+        if request.body()["message"] == "1" { held.holds(echo) } else { echo }
+    });
+    let in_hand =
+        |count: usize| world.wait_metric("tgw_partition_updates", &[("state", "in_hand")], count as f64);
+    world.accept(&Update::text(user, "1")).await;
+    first.wait_for(1).await;
+
+    let url = world.amqp_url.as_ref().unwrap();
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel.basic_qos(1, BasicQosOptions::default()).await.unwrap();
+    let mut before_others = FieldTable::default();
+    before_others.insert("x-priority".into(), AMQPValue::LongLongInt(i64::MAX));
+    let (queue, options) = (format!("{}.p.0", world.prefix), BasicConsumeOptions::default());
+    let mut somebody = channel.basic_consume(queue.into(), "".into(), options, before_others).await.unwrap();
+    world.accept(&Update::text(user, "2")).await;
+    let taken = somebody.next().await.unwrap().unwrap();
+    world.accept(&Update::text(user, "3")).await;
+    in_hand(2).await;
+    drop(taken);
+    connection.close(200, "bye".into()).await.unwrap();
+    in_hand(3).await;
+    first.open();
+    assert_eq!(world.telegram.wait_texts(user, 3).await, ["1", "2", "3"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -69,6 +69,9 @@ pub trait Work: Send + Sync + 'static {
     /// Takes the next job of the lane into the one at its head, or gives it back: it is to be done by itself.
     fn join(&self, head: &mut Self::Job, next: Self::Job) -> Option<Self::Job>;
 
+    /// Whether a job that has just come belongs before one that came earlier and still waits in its lane.
+    fn belongs_before(&self, late: &Self::Job, waiting: &Self::Job) -> bool;
+
     /// Does one. What comes back beside is what was gathered and not done: it is the lane's next job.
     fn work(
         &self,
@@ -121,9 +124,10 @@ impl<W: Work> Lanes<W> {
         self.inner.hand().supply = Supply::Paused(jobs.into());
     }
 
-    /// Puts a job at the end of its lane; without a key it has no order.
+    /// Puts a job at the end of its lane, before those that it belongs before; without a key it has no order.
     pub fn push(&self, key: Option<LaneKey>, job: W::Job) {
-        let (since, first) = self.inner.hand().push(key, job);
+        let before = |late: &W::Job, waiting: &W::Job| self.inner.work.belongs_before(late, waiting);
+        let (since, first) = self.inner.hand().push(key, job, before);
         let Some(job) = first else { return };
         self.inner.tasks.spawn(self.inner.clone().drive(key, since, job));
     }

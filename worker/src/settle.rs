@@ -260,6 +260,13 @@ impl Work for Settler {
         }
     }
 
+    /// What came back, late, from a consumer that is no more (`worker/src/claim`).
+    fn belongs_before(&self, late: &Job, waiting: &Job) -> bool {
+        let (Job::Updates(late), Job::Updates(waiting)) = (late, waiting) else { return false };
+        let (late, waiting) = (&late.head.update, &waiting.head.update);
+        late.came_back && late.id() < waiting.id()
+    }
+
     async fn work(&self, job: Job, signals: Signals) -> (Next, Option<Job>) {
         match job {
             Job::Updates(group) => {

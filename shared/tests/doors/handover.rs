@@ -3,9 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::StreamExt as _;
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
 use shared::queue::{Claim, Delivery, partition_of};
 
-use crate::backend::{PARTITIONS, Queue, claim, id, publish, take};
+use crate::backend::{PARTITIONS, Place, Queue, claim, id, ids, publish, take};
 
 crate::over_both!(Queue, rabbitmq:
     the_next_owner_is_handed_the_lowest_first,
@@ -13,6 +17,7 @@ crate::over_both!(Queue, rabbitmq:
     what_was_handed_out_before_a_renewal_can_still_be_acked,
     a_paused_claim_is_handed_nothing_more,
     a_renewal_is_no_return,
+    a_forgotten_consumer_is_handed_nothing,
 );
 
 const LANE: i64 = 7;
@@ -117,4 +122,23 @@ async fn a_renewal_is_no_return(queue: Queue) {
     let mut next = queue.claim(partition(), 10).await;
     let counted = returns(take(&mut next, 2).await);
     assert!(counted.iter().all(|&count| count > RENEWALS), "{counted:?}");
+}
+
+/// A node that was frozen and goes on brings its dead connections' consumers back, for as long as it takes to notice that
+/// they are dead (facts R6a).
+async fn a_forgotten_consumer_is_handed_nothing(queue: Queue) {
+    const IN_HAND: usize = 50;
+    let Place::RabbitMq { settings, url } = &queue.place else { return };
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel.basic_qos(IN_HAND as u16, BasicQosOptions::default()).await.unwrap();
+    let (name, options) = (format!("{}.p.{}", settings.prefix, partition()), BasicConsumeOptions::default());
+    let mut forgotten =
+        channel.basic_consume(name.into(), "".into(), options, FieldTable::default()).await.unwrap();
+    let mut claim = queue.claim(partition(), IN_HAND as u16).await;
+    publish(&queue.publisher, 0..IN_HAND as u64, LANE).await;
+    assert_eq!(ids(&take(&mut claim, IN_HAND).await), (0..IN_HAND as u64).collect::<Vec<_>>());
+    // What is more than the owner may have in hand is handed to whoever there is.
+    publish(&queue.publisher, IN_HAND as u64..IN_HAND as u64 + 1, LANE).await;
+    assert!(forgotten.next().await.unwrap().is_ok());
 }

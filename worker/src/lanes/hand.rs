@@ -77,14 +77,22 @@ impl<J> Default for Hand<J> {
 }
 
 impl<J> Hand<J> {
-    /// Puts a job at the end of its lane, or gives it back where it is the first of one: that has to be driven.
-    pub fn push(&mut self, key: Option<LaneKey>, job: J) -> (Arrival, Option<J>) {
+    /// Puts a job at the end of its lane, before those that it `belongs_before`, or gives it back where it is the first of
+    /// one: that has to be driven.
+    pub fn push(
+        &mut self,
+        key: Option<LaneKey>,
+        job: J,
+        belongs_before: impl Fn(&J, &J) -> bool,
+    ) -> (Arrival, Option<J>) {
         self.arrived += 1;
         let arrival = Arrival { at: Instant::now(), number: self.arrived };
         let Some(key) = key else { return (arrival, Some(job)) };
         match self.waiting.entry(key) {
             Entry::Occupied(mut lane) => {
-                lane.get_mut().push_back((arrival, job));
+                let lane = lane.get_mut();
+                let before = lane.iter().rposition(|(_, waiting)| !belongs_before(&job, waiting));
+                lane.insert(before.map_or(0, |before| before + 1), (arrival, job));
                 self.waiting_jobs += 1;
             }
             Entry::Vacant(lane) => {
@@ -103,7 +111,7 @@ impl<J> Hand<J> {
     }
 
     pub fn oldest(&self) -> Option<Instant> {
-        let waiting = self.waiting.values().filter_map(|lane| Some(lane.front()?.0.at));
+        let waiting = self.waiting.values().flatten().map(|(arrival, _)| arrival.at);
         waiting.chain(self.started.values().map(|started| started.since)).min()
     }
 

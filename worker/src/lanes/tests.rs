@@ -14,6 +14,8 @@ struct Job {
     set: Option<u32>,
     /// The names of those that were joined.
     with: Vec<u32>,
+    /// It belongs before those of a higher name.
+    came_back: bool,
 }
 
 /// As many belong to a set.
@@ -42,6 +44,10 @@ impl Work for Diary {
         None
     }
 
+    fn belongs_before(&self, late: &Job, waiting: &Job) -> bool {
+        late.came_back && late.name < waiting.name
+    }
+
     async fn broken_off(&self, name: u32) {
         self.0.lock().unwrap().push(("broken off", name));
     }
@@ -66,7 +72,7 @@ fn job(name: u32, takes_ms: u64) -> Job {
 }
 
 fn one(name: u32, set: Option<u32>, takes_ms: u64) -> Job {
-    Job { name, takes_ms, next: Next::Go, set, with: Vec::new() }
+    Job { name, takes_ms, next: Next::Go, set, with: Vec::new(), came_back: false }
 }
 
 fn lanes(permits: usize) -> (Arc<Diary>, Lanes<Diary>) {
@@ -84,6 +90,23 @@ async fn a_chats_jobs_run_one_at_a_time_in_their_order() {
     let expected: Vec<_> = (0..5).flat_map(|name| [("begin", name), ("end", name)]).collect();
     assert_eq!(*diary.0.lock().unwrap(), expected);
     assert!(lanes.inner.hand().is_idle(), "an idle lane costs something");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_late_is_done_before_what_it_belongs_before_and_has_not_begun() {
+    let (diary, lanes) = lanes(9);
+    for name in [3, 4, 6, 7] {
+        lanes.push(CHAT, job(name, 10));
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    for name in [2, 5, 8] {
+        lanes.push(CHAT, Job { came_back: true, ..job(name, 10) });
+    }
+    lanes.push(CHAT, job(1, 10));
+    lanes.idle().await;
+    let begun: Vec<u32> =
+        diary.0.lock().unwrap().iter().filter(|(what, _)| *what == "begin").map(|(_, name)| *name).collect();
+    assert_eq!(begun, [3, 2, 4, 5, 6, 7, 8, 1]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,8 +195,11 @@ async fn the_oldest_in_hand_is_known_started_or_not() {
     tokio::time::sleep(Duration::from_millis(20)).await;
     lanes.push(CHAT, job(2, 50));
     assert_eq!(lanes.oldest(), Some(begun));
-    tokio::time::sleep(Duration::from_millis(40)).await;
-    assert_eq!(lanes.oldest(), Some(begun + Duration::from_millis(20)));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    lanes.push(CHAT, Job { came_back: true, ..job(0, 0) });
+    lanes.push(CHAT, Job { came_back: true, ..job(1, 50) });
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(lanes.oldest(), Some(begun + Duration::from_millis(20)), "whatever is before it");
     lanes.idle().await;
     assert_eq!((lanes.in_hand(), lanes.oldest()), (0, None));
 }

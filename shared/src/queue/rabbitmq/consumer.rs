@@ -276,7 +276,7 @@ impl Consumer {
         // Per consumer: 4.3 refuses a global qos (facts R14), and without one lapin's inner queue is unbounded (facts L6).
         in_time(partition, channel.basic_qos(prefetch, BasicQosOptions { global: false })).await?;
         let queue = self.settings.partition_queue(partition);
-        let consumer = to_the_end(partition, channel.consume(queue.into(), "".into())).await?;
+        let consumer = to_the_end(partition, channel.consume_first(queue.into())).await?;
         let acks = Arc::new(Acks::new(channel.clone(), prefetch));
         Ok(Subscription { channel, consumer, ready, acks })
     }

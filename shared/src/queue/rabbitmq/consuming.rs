@@ -9,10 +9,10 @@
 //! And a consumer that is dropped is cancelled. Where its channel is being closed at that moment the connection is lost.
 
 use std::ops::Deref;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lapin::options::BasicConsumeOptions;
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
@@ -37,7 +37,25 @@ impl ConsumerChannel {
     /// Begins to consume; one consumer for each such channel. lapin's own queue has no bound, so a prefetch has to be set
     /// before (facts L6).
     pub async fn consume(&mut self, queue: ShortString, tag: ShortString) -> Result<Consumer, lapin::Error> {
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        self.consume_with(queue, tag, FieldTable::default()).await
+    }
+
+    /// As [`consume`](Self::consume), before all that consumed the queue earlier: what is in it goes to the latest such
+    /// consumer for as long as that may be handed more, by the clock of who asks for it.
+    pub async fn consume_first(&mut self, queue: ShortString) -> Result<Consumer, lapin::Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-priority".into(), AMQPValue::LongLongInt(i64::try_from(now).unwrap_or(i64::MAX)));
+        self.consume_with(queue, "".into(), arguments).await
+    }
+
+    async fn consume_with(
+        &mut self,
+        queue: ShortString,
+        tag: ShortString,
+        arguments: FieldTable,
+    ) -> Result<Consumer, lapin::Error> {
+        let options = BasicConsumeOptions::default();
         let consumer = self.channel.basic_consume(queue, tag, options, arguments).await?;
         self.consumer = Some(consumer.clone());
         Ok(consumer)
