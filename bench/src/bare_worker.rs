@@ -14,22 +14,32 @@ use lapin::{Connection, ConnectionProperties};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Of each partition: 512 of eight, where the gateway's worker has up to 1,024 (CONCURRENCY) in hand of all.
 const PREFETCH: u16 = 64;
 
 /// What it is told, all as its environment.
-const SETTINGS: [&str; 7] =
-    ["LISTEN_ADDR", "AMQP_URL", "AMQP_PREFIX", "PARTITIONS", "REDIS_URL", "SERVICE_URL", "SEND_URL"];
+const SETTINGS: [&str; 8] = [
+    "LISTEN_ADDR",
+    "AMQP_URL",
+    "AMQP_PREFIX",
+    "PARTITIONS",
+    "REDIS_URL",
+    "SERVICE_URL",
+    "SEND_URL",
+    "AT_ONCE",
+];
 
 pub fn command() -> Command {
     let settings = SETTINGS.map(|name| Arg::new(name).long(name).env(name).required(true));
     Command::new("bare-worker").hide(true).args(settings)
 }
 
-/// Where an update's way leads.
+/// Where an update's way leads, and how many are on it at once.
 struct Way {
+    at_once: Semaphore,
     redis: MultiplexedConnection,
     http: reqwest::Client,
     service: String,
@@ -42,9 +52,13 @@ pub async fn serve(flags: &ArgMatches) {
     rustls::crypto::ring::default_provider().install_default().ok();
     let redis = redis::Client::open(text("REDIS_URL")).expect("an address of Redis");
     let redis = redis.get_multiplexed_async_connection().await.expect("Redis runs");
-    let way =
-        Way { redis, http: reqwest::Client::new(), service: text("SERVICE_URL"), send: text("SEND_URL") };
-    let way = Arc::new(way);
+    let way = Arc::new(Way {
+        at_once: Semaphore::new(text("AT_ONCE").parse().expect("a number")),
+        redis,
+        http: reqwest::Client::new(),
+        service: text("SERVICE_URL"),
+        send: text("SEND_URL"),
+    });
     let connection = Connection::connect(&text("AMQP_URL"), ConnectionProperties::default()).await;
     let connection = connection.expect("the broker runs");
     let mut consumers = JoinSet::new();
@@ -70,6 +84,7 @@ pub async fn serve(flags: &ArgMatches) {
 
 impl Way {
     async fn go(self: Arc<Self>, delivery: Delivery) {
+        let _permit = self.at_once.acquire().await.expect("it is never closed");
         let update: Value = serde_json::from_slice(&delivery.data).expect("an update");
         let message = &update["message"];
         let (user, chat) = (&message["from"]["id"], &message["chat"]["id"]);

@@ -1,17 +1,22 @@
 //! The gateway as it is measured: the programs that people run, with their default settings but for the limits that a
-//! load of benchmarks would run into (a chat's pace, a user's limit), so that every update is answered.
+//! load of benchmarks would run into (a chat's pace, a user's limit), so that every update is answered. And bare ones.
 
 use harness::{Process, ProcessBuilder};
 
 use crate::broker::Queues;
+use crate::goals::{BARE, BARE_INGRESS, BARE_WORKER, OURS};
 use crate::load::Target;
-use crate::machine::start;
+use crate::machine::{listening, start};
 use crate::rows::World;
 use crate::sink::{TOKEN, WRONG_TOKEN};
 use crate::updates::SECRET;
 
+/// All that its partitions hand out.
+pub const ANY: usize = 1_000_000;
+
 /// An ingress and a worker over RabbitMQ and Redis.
 pub struct Parts {
+    who: &'static str,
     pub queues: Queues,
     pub ingress: Process,
     pub worker: Option<Process>,
@@ -58,9 +63,10 @@ pub fn bare_ingress(world: &World, prefix: &str, partitions: u16) -> ProcessBuil
         .env("PARTITIONS", partitions)
 }
 
-/// A bare worker on the same queues.
-pub fn bare_worker(world: &World, prefix: &str, partitions: u16) -> ProcessBuilder {
+/// A bare worker on the same queues, with so many updates on their way at once.
+fn bare_worker(world: &World, prefix: &str, partitions: u16, at_once: usize) -> ProcessBuilder {
     own_program("bare-worker")
+        .env("AT_ONCE", at_once)
         .env("AMQP_URL", world.rabbit.url())
         .env("AMQP_PREFIX", prefix)
         .env("PARTITIONS", partitions)
@@ -88,7 +94,18 @@ pub fn embedded_queue_alone(world: &World) -> ProcessBuilder {
 impl Parts {
     pub async fn ingress_alone(world: &World, prefix: &str, partitions: u16) -> Self {
         let (ingress, _) = start(ingress(world, prefix, partitions)).await;
-        Self { queues: Queues::new(world.rabbit.url(), prefix, partitions), ingress, worker: None }
+        let queues = Queues::new(world.rabbit.url(), prefix, partitions);
+        Self { who: OURS, queues, ingress, worker: None }
+    }
+
+    /// An ingress and a worker that do no more than they must, the worker with so many updates on their way at once.
+    pub async fn bare(world: &World, prefix: &str, partitions: u16, at_once: usize) -> Self {
+        // Ours declares the queues.
+        let Self { queues, .. } = Self::ingress_alone(world, prefix, partitions).await;
+        queues.purge().await;
+        let ingress = listening(BARE_INGRESS, bare_ingress(world, prefix, partitions)).await;
+        let worker = listening(BARE_WORKER, bare_worker(world, prefix, partitions, at_once)).await;
+        Self { who: BARE, queues, ingress, worker: Some(worker) }
     }
 
     pub async fn both(world: &World, prefix: &str, partitions: u16) -> Self {
@@ -105,7 +122,7 @@ impl Parts {
     }
 
     pub fn target(&self) -> Target {
-        Target::new("tgw", &self.ingress.address())
+        Target::new(self.who, &self.ingress.address())
     }
 
     /// CPU seconds until now: ingress, worker.

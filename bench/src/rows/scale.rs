@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use crate::figures::Results;
-use crate::goals::OURS;
-use crate::ours::Parts;
+use crate::goals::{BARE_INGRESS, BARE_WORKER, OURS};
+use crate::ours::{ANY, Parts};
 use crate::rows::World;
 use crate::rows::whole::{CHATS, per_thousand, sends};
 use crate::updates::Updates;
@@ -26,31 +26,55 @@ const LAPS: u64 = 6;
 
 /// A place on the scale, and the CPU seconds of its ingress and its worker until now.
 struct Point {
-    partitions: u16,
+    gateway: Gateway,
     chats: u64,
     name: &'static str,
     cpu: (f64, f64),
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Gateway {
+    /// With so many partitions.
+    Ours(u16),
+    /// With so many updates on their way at once.
+    Bare(usize),
+}
+
 impl Point {
-    const fn new(partitions: u16, chats: u64, name: &'static str) -> Self {
-        Self { partitions, chats, name, cpu: (0.0, 0.0) }
+    const fn new(gateway: Gateway, chats: u64, name: &'static str) -> Self {
+        Self { gateway, chats, name, cpu: (0.0, 0.0) }
+    }
+}
+
+impl Gateway {
+    async fn start(self, world: &World) -> Parts {
+        match self {
+            Self::Ours(partitions) => Parts::both(world, &format!("scale{partitions}"), partitions).await,
+            Self::Bare(at_once) => Parts::bare(world, &format!("bare{at_once}"), PARTITIONS, at_once).await,
+        }
     }
 }
 
 pub async fn measure(world: &World, results: &mut Results) {
     let mut points = [
-        Point::new(PARTITIONS, CHATS, "4 partitions"),
-        Point::new(1, CHATS, "1 partition"),
-        Point::new(16, CHATS, "16 partitions"),
-        Point::new(PARTITIONS, 10, "10 chats"),
-        Point::new(PARTITIONS, 100_000, "100000 chats"),
+        Point::new(Gateway::Ours(PARTITIONS), CHATS, "4 partitions"),
+        Point::new(Gateway::Ours(1), CHATS, "1 partition"),
+        Point::new(Gateway::Ours(16), CHATS, "16 partitions"),
+        Point::new(Gateway::Ours(PARTITIONS), 10, "10 chats"),
+        Point::new(Gateway::Ours(PARTITIONS), 100_000, "100000 chats"),
+        // A bare worker knows no chats: as many updates as there are chats are on their way at once.
+        Point::new(Gateway::Bare(ANY), CHATS, "4 partitions"),
+        Point::new(Gateway::Bare(10), CHATS, "10 chats"),
     ];
     let count = LAPS * world.options.sized(1500);
     laps(world, &mut points, count).await;
-    for Point { name, cpu: (ingress, worker), .. } in points {
-        results.add(&format!("ingress CPU, {name}"), OURS, per_thousand(ingress, count));
-        results.add(&format!("worker CPU, {name}"), OURS, per_thousand(worker, count));
+    for Point { gateway, name, cpu: (ingress, worker), .. } in points {
+        let whose = match gateway {
+            Gateway::Ours(_) => (OURS, OURS),
+            Gateway::Bare(_) => (BARE_INGRESS, BARE_WORKER),
+        };
+        results.add(&format!("ingress CPU, {name}"), whose.0, per_thousand(ingress, count));
+        results.add(&format!("worker CPU, {name}"), whose.1, per_thousand(worker, count));
     }
     backlog(world, results, SHORT, "a short backlog").await;
     backlog(world, results, world.options.backlog, "a long backlog").await;
@@ -59,14 +83,14 @@ pub async fn measure(world: &World, results: &mut Results) {
 /// `count` updates at each of the points, whose gateways all run meanwhile, one with work and the others without.
 async fn laps(world: &World, points: &mut [Point], count: u64) {
     let mut gateways = BTreeMap::new();
-    for &Point { partitions, .. } in points.iter() {
-        if let Entry::Vacant(none) = gateways.entry(partitions) {
-            none.insert(Parts::both(world, &format!("scale{partitions}"), partitions).await);
+    for &Point { gateway, .. } in points.iter() {
+        if let Entry::Vacant(none) = gateways.entry(gateway) {
+            none.insert(gateway.start(world).await);
         }
     }
     for _ in 0..LAPS {
         for point in points.iter_mut() {
-            let parts = &gateways[&point.partitions];
+            let parts = &gateways[&point.gateway];
             let before = parts.cpu();
             sends(world, &parts.target(), count / LAPS, point.chats).await;
             let after = parts.cpu();

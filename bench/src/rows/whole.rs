@@ -4,11 +4,13 @@
 
 use std::time::{Duration, Instant};
 
+use harness::Process;
+
 use crate::figures::Results;
-use crate::goals::{BARE, BARE_INGRESS, BARE_WORKER, EMBEDDED, OURS};
+use crate::goals::{BARE_INGRESS, BARE_WORKER, EMBEDDED, OURS};
 use crate::load::Target;
-use crate::machine::{listening, start};
-use crate::ours::{Parts, bare_ingress, bare_worker, embedded};
+use crate::machine::start;
+use crate::ours::{ANY, Parts, embedded};
 use crate::peers::Peer;
 use crate::rows::{PREFIX, World};
 use crate::updates::Updates;
@@ -17,73 +19,153 @@ const CONNECTIONS: u64 = 64;
 pub const CHATS: u64 = 1000;
 const ROW: &str = "whole way, sends/s";
 
+/// The bare ones' queues.
+const BARE_PREFIX: &str = "bare";
+
 /// How long it may take until the last of them is answered.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PEERS_PATIENCE: Duration = Duration::from_secs(15);
 
-pub async fn measure(world: &World, results: &mut Results) {
-    ours(world, results).await;
-    bare(world, results).await;
-    let peers = [(Peer::Teloxide, 6000), (Peer::Grammy, 3000), (Peer::Aiogram, 1500), (Peer::FastApi, 1000)];
-    for (peer, count) in peers {
-        if let Some((_process, target)) = peer.start(world).await {
-            let (count, before) = (world.options.sized(count), world.sink.answered());
-            let updates = Updates::new(count, CHATS);
-            let begun = Instant::now();
-            target.post_all(&updates, count, CONNECTIONS).await;
-            // What a peer loses is its own affair, and said: ours may lose none.
-            world.sink.all_answered(before + count, PEERS_PATIENCE).await;
-            let answered = world.sink.answered() - before;
-            let seconds = world.sink.last().duration_since(begun).as_secs_f64();
-            results.add(ROW, peer.name(), answered as f64 / seconds);
-            results.add("whole way, updates without a message", peer.name(), (count - answered) as f64);
-        }
-    }
-    let (gateway, _) = start(embedded(world)).await;
-    let target = Target::new(EMBEDDED, &gateway.address());
-    results.add("memory, MB: tgw run, at rest", EMBEDDED, megabytes(gateway.memory()));
-    let before = gateway.cpu_seconds();
-    let count = world.options.sized(24_000);
-    results.add(ROW, EMBEDDED, sends(world, &target, count, CHATS).await);
-    results.add("CPU s per 1,000: tgw run", EMBEDDED, per_thousand(gateway.cpu_seconds() - before, count));
-    results.add("memory, MB: tgw run, most", EMBEDDED, megabytes(gateway.most_memory()));
+/// In so many parts each takes its turns within a round: all of one takes about three seconds, and the machine's speed
+/// changes within ten.
+const LAPS: u64 = 4;
+
+/// Who takes turns, and what was measured of them so far.
+struct Contender<'a> {
+    target: Target,
+    /// How many updates it gets in a round.
+    count: u64,
+    /// What a peer loses is its own affair, and said: ours may lose none.
+    may_lose: bool,
+    lost: u64,
+    sent: Sent,
+    costs: Vec<Cost<'a>>,
 }
 
-async fn ours(world: &World, results: &mut Results) {
+/// A process's CPU seconds.
+struct Cost<'a> {
+    row: &'static str,
+    who: &'static str,
+    read: Box<dyn Fn() -> f64 + 'a>,
+    seconds: f64,
+}
+
+/// Messages, and the time from the first update to the last of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent {
+    messages: u64,
+    time: Duration,
+}
+
+impl Sent {
+    fn rate(self) -> f64 {
+        self.messages as f64 / self.time.as_secs_f64()
+    }
+}
+
+impl<'a> Contender<'a> {
+    fn ours(target: Target, count: u64, costs: Vec<Cost<'a>>) -> Self {
+        Self { target, count, may_lose: false, lost: 0, sent: Sent::default(), costs }
+    }
+
+    fn peer(target: Target, count: u64) -> Self {
+        Self { may_lose: true, ..Self::ours(target, count, Vec::new()) }
+    }
+
+    async fn run(&mut self, world: &World) {
+        let before: Vec<f64> = self.costs.iter().map(|cost| (cost.read)()).collect();
+        let count = self.count / LAPS;
+        let sent = match self.may_lose {
+            true => some_sends(world, &self.target, count).await,
+            false => sends(world, &self.target, count, CHATS).await,
+        };
+        self.lost += if self.may_lose { count - sent.messages } else { 0 };
+        self.sent.messages += sent.messages;
+        self.sent.time += sent.time;
+        for (cost, before) in self.costs.iter_mut().zip(before) {
+            cost.seconds += (cost.read)() - before;
+        }
+    }
+
+    fn tell(&self, results: &mut Results) {
+        let who = &self.target.who;
+        results.add(ROW, who, self.sent.rate());
+        if self.may_lose {
+            results.add("whole way, updates without a message", who, self.lost as f64);
+        }
+        for Cost { row, who, seconds, .. } in &self.costs {
+            results.add(row, who, per_thousand(*seconds, self.count / LAPS * LAPS));
+        }
+    }
+}
+
+impl<'a> Cost<'a> {
+    fn new(row: &'static str, who: &'static str, read: impl Fn() -> f64 + 'a) -> Self {
+        Self { row, who, read: Box::new(read), seconds: 0.0 }
+    }
+
+    fn of(process: &'a Process, row: &'static str, who: &'static str) -> Self {
+        Self::new(row, who, || process.cpu_seconds())
+    }
+}
+
+/// All run meanwhile, one with work and the others without.
+pub async fn measure(world: &World, results: &mut Results) {
     let parts = Parts::both(world, PREFIX, world.options.partitions).await;
     let worker = parts.worker.as_ref().expect("it was just started");
     results.add("memory, MB: ingress, at rest", OURS, megabytes(parts.ingress.memory()));
     results.add("memory, MB: worker, at rest", OURS, megabytes(worker.memory()));
-    let (count, before, servers) = (world.options.sized(18_000), parts.cpu(), world.servers_cpu());
-    results.add(ROW, OURS, sends(world, &parts.target(), count, CHATS).await);
-    let (after, servers_after) = (parts.cpu(), world.servers_cpu());
-    let broker = per_thousand(servers_after.0 - servers.0, count);
-    results.add("CPU s per 1,000: RabbitMQ", OURS, broker);
-    results.add("CPU s per 1,000: Redis", OURS, per_thousand(servers_after.1 - servers.1, count));
-    results.add("CPU s per 1,000: ingress", OURS, per_thousand(after.0 - before.0, count));
-    results.add("CPU s per 1,000: worker", OURS, per_thousand(after.1 - before.1, count));
+    // What is left to gain.
+    let bare = Parts::bare(world, BARE_PREFIX, world.options.partitions, ANY).await;
+    let bare_worker = bare.worker.as_ref().expect("it was just started");
+    let (gateway, _) = start(embedded(world)).await;
+    results.add("memory, MB: tgw run, at rest", EMBEDDED, megabytes(gateway.memory()));
+
+    let sized = |count| world.options.sized(count);
+    let embedded = Target::new(EMBEDDED, &gateway.address());
+    let bare_costs = vec![
+        Cost::of(&bare.ingress, "CPU s per 1,000: ingress", BARE_INGRESS),
+        Cost::of(bare_worker, "CPU s per 1,000: worker", BARE_WORKER),
+    ];
+    let embedded_costs = vec![Cost::of(&gateway, "CPU s per 1,000: tgw run", EMBEDDED)];
+    let mut contenders = vec![
+        Contender::ours(parts.target(), sized(18_000), costs(world, &parts.ingress, worker)),
+        Contender::ours(bare.target(), sized(18_000), bare_costs),
+        Contender::ours(embedded, sized(24_000), embedded_costs),
+    ];
+    let mut processes = Vec::new();
+    let peers = [(Peer::Teloxide, 6000), (Peer::Grammy, 3000), (Peer::Aiogram, 1500), (Peer::FastApi, 1000)];
+    for (peer, count) in peers {
+        if let Some((process, target)) = peer.start(world).await {
+            processes.push(process);
+            contenders.push(Contender::peer(target, sized(count)));
+        }
+    }
+    for _ in 0..LAPS {
+        for contender in &mut contenders {
+            contender.run(world).await;
+        }
+        // There and back, so that whoever comes first has no better place.
+        contenders.reverse();
+    }
+    contenders.iter().for_each(|contender| contender.tell(results));
     results.add("memory, MB: ingress, most", OURS, megabytes(parts.ingress.most_memory()));
     results.add("memory, MB: worker, most", OURS, megabytes(worker.most_memory()));
+    results.add("memory, MB: tgw run, most", EMBEDDED, megabytes(gateway.most_memory()));
 }
 
-/// The same with an ingress and a worker that do no more than they must: what is left to gain.
-async fn bare(world: &World, results: &mut Results) {
-    // It has declared the queues.
-    let parts = Parts::ingress_alone(world, PREFIX, world.options.partitions).await;
-    parts.queues.purge().await;
-    let ingress = listening(BARE_INGRESS, bare_ingress(world, PREFIX, world.options.partitions)).await;
-    let worker = listening(BARE_WORKER, bare_worker(world, PREFIX, world.options.partitions)).await;
-    let target = Target::new(BARE, &ingress.address());
-    let (count, before) = (world.options.sized(18_000), (ingress.cpu_seconds(), worker.cpu_seconds()));
-    results.add(ROW, BARE, sends(world, &target, count, CHATS).await);
-    let (ingress, worker) = (ingress.cpu_seconds() - before.0, worker.cpu_seconds() - before.1);
-    results.add("CPU s per 1,000: ingress", BARE_INGRESS, per_thousand(ingress, count));
-    results.add("CPU s per 1,000: worker", BARE_WORKER, per_thousand(worker, count));
+fn costs<'a>(world: &'a World, ingress: &'a Process, worker: &'a Process) -> Vec<Cost<'a>> {
+    vec![
+        Cost::new("CPU s per 1,000: RabbitMQ", OURS, || world.servers_cpu().0),
+        Cost::new("CPU s per 1,000: Redis", OURS, || world.servers_cpu().1),
+        Cost::of(ingress, "CPU s per 1,000: ingress", OURS),
+        Cost::of(worker, "CPU s per 1,000: worker", OURS),
+    ]
 }
 
-/// Messages a second, from the first update to the last message; each update got its message, and none two. A tenth
-/// as many go before, so that connections are made and caches warm: they count in costs and not in rates.
-pub async fn sends(world: &World, target: &Target, count: u64, chats: u64) -> f64 {
+/// Each update gets its message, and none two. A tenth as many go before, so that connections are made and caches warm:
+/// they count in costs and not in rates.
+pub async fn sends(world: &World, target: &Target, count: u64, chats: u64) -> Sent {
     let sink = &world.sink;
     let twice = sink.twice();
     let warm = Updates::new(count / 10, chats);
@@ -95,7 +177,16 @@ pub async fn sends(world: &World, target: &Target, count: u64, chats: u64) -> f6
     target.post_all(&updates, count - count / 10, CONNECTIONS).await;
     sink.wait_answered(&target.who, before + count, PATIENCE).await;
     assert_eq!(sink.twice(), twice, "{}: a message went out twice", target.who);
-    (count - count / 10) as f64 / sink.last().duration_since(begun).as_secs_f64()
+    Sent { messages: count - count / 10, time: sink.last().duration_since(begun) }
+}
+
+/// As many of a peer's as come.
+async fn some_sends(world: &World, target: &Target, count: u64) -> Sent {
+    let (updates, before, begun) = (Updates::new(count, CHATS), world.sink.answered(), Instant::now());
+    target.post_all(&updates, count, CONNECTIONS).await;
+    world.sink.all_answered(before + count, PEERS_PATIENCE).await;
+    let messages = world.sink.answered() - before;
+    Sent { messages, time: world.sink.last().duration_since(begun) }
 }
 
 pub fn per_thousand(seconds: f64, updates: u64) -> f64 {
