@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use harness::{Answer, Gate, LONG, Update, World, WorldBuilder, over_both_worlds, post_to, wait_for};
+use harness::{
+    Answer, Gate, LONG, MESSAGES_TOKEN, Update, World, WorldBuilder, over_both_worlds, post_to, wait_for,
+};
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties};
@@ -53,8 +55,8 @@ async fn a_chat_that_waits_holds_no_other_up(world: WorldBuilder) {
     assert!(world.telegram.sent(slow).is_empty());
 }
 
-/// Somebody else took an update and lets it go again, later than the worker was handed what came after it: a node that was
-/// frozen, for example, for its dead connections (facts R6a).
+/// Somebody else took an update and lets it go again, later than the worker was handed what came after it: a node of RabbitMQ
+/// that was frozen, for example, for its dead connections.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_back_late_is_answered_before_what_came_after_it_and_waits() {
     let world = World::distributed().set("PARTITIONS", 1).await;
@@ -86,6 +88,26 @@ async fn what_comes_back_late_is_answered_before_what_came_after_it_and_waits() 
     in_hand(3).await;
     first.open();
     assert_eq!(world.telegram.wait_texts(user, 3).await, ["1", "2", "3"]);
+}
+
+/// A file hands out again in the order in which it took, whatever numbers that has: a service's message is no update.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_the_embedded_queue_keeps_its_order_over_kill_9() {
+    let mut world =
+        World::embedded().set("MESSAGES_TOKEN", MESSAGES_TOKEN).set("CONVERSATION_SERVICE_TIMEOUT", 60).await;
+    let user = world.user();
+    world
+        .conversation
+        .answer_with(|request| Answer::text(request.body()["message"].as_str().unwrap()).after(2 * SLOW));
+    world.conversation.answer_first([Answer::Hang]);
+    world.accept(&Update::text(user, "1")).await;
+    world.conversation.wait_for(1).await;
+    let message = json!({"chat_id": user, "messages": {"type": "text", "content": "a message"}});
+    world.message(None, &message).await.id();
+    world.accept(&Update::text(user, "2")).await;
+    world.worker_mut().kill9();
+    world.worker_mut().start_again();
+    assert_eq!(world.telegram.wait_texts(user, 3).await, ["1", "a message", "2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

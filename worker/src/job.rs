@@ -41,6 +41,8 @@ pub struct Update {
     pub returns: u32,
     pub hand: Hand,
     pub came_back: bool,
+    /// It may stand behind updates that came after it.
+    pub late: bool,
     pub spinner: Option<Spinner>,
     /// Its place among the ages of what is in hand.
     pub _age: Aged,
@@ -53,6 +55,8 @@ pub struct Hand {
     pub without_store: bool,
     /// One update of it at a time.
     pub by_itself: bool,
+    /// What comes back may come behind what came after it (facts R4, R6a).
+    pub in_any_order: bool,
 }
 
 impl Update {
@@ -129,7 +133,17 @@ mod tests {
         let incoming = Incoming::from_bytes(envelope.body.clone());
         let key = UpdateKey { bot: 1, update_id: 7, replay, owner: from };
         let (_age, hand) = (Ages::default().add(0), Hand::default());
-        Update { envelope, incoming, key, returns: 0, hand, came_back: false, spinner: None, _age }
+        Update {
+            envelope,
+            incoming,
+            key,
+            returns: 0,
+            hand,
+            came_back: false,
+            late: false,
+            spinner: None,
+            _age,
+        }
     }
 
     #[test]

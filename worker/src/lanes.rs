@@ -69,7 +69,10 @@ pub trait Work: Send + Sync + 'static {
     /// Takes the next job of the lane into the one at its head, or gives it back: it is to be done by itself.
     fn join(&self, head: &mut Self::Job, next: Self::Job) -> Option<Self::Job>;
 
-    /// Whether a job that has just come belongs before one that came earlier and still waits in its lane.
+    /// Whether a job that has just come may belong before some that came earlier.
+    fn is_late(&self, job: &Self::Job) -> bool;
+
+    /// Whether a late job belongs before one that waits in its lane.
     fn belongs_before(&self, late: &Self::Job, waiting: &Self::Job) -> bool;
 
     /// Does one. What comes back beside is what was gathered and not done: it is the lane's next job.
@@ -124,10 +127,12 @@ impl<W: Work> Lanes<W> {
         self.inner.hand().supply = Supply::Paused(jobs.into());
     }
 
-    /// Puts a job at the end of its lane, before those that it belongs before; without a key it has no order.
+    /// Puts a job at the end of its lane, or a late one before the first that it belongs before; without a key it has no
+    /// order.
     pub fn push(&self, key: Option<LaneKey>, job: W::Job) {
-        let before = |late: &W::Job, waiting: &W::Job| self.inner.work.belongs_before(late, waiting);
-        let (since, first) = self.inner.hand().push(key, job, before);
+        let work = &self.inner.work;
+        let (late, before) = (work.is_late(&job), |late: &_, waiting: &_| work.belongs_before(late, waiting));
+        let (since, first) = self.inner.hand().push(key, job, late.then_some(before));
         let Some(job) = first else { return };
         self.inner.tasks.spawn(self.inner.clone().drive(key, since, job));
     }
@@ -213,7 +218,9 @@ impl<W: Work> Inner<W> {
                 match hand.pop(key) {
                     Some((since, next)) => match self.work.join(&mut head, next) {
                         None => {
-                            (last, kept_out) = (since, since.at);
+                            // One that came back late stood before an earlier one.
+                            last = last.later(since);
+                            kept_out = last.at;
                             hand.count_one_more(number, since.at);
                             continue;
                         }

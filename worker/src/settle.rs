@@ -45,7 +45,7 @@ impl Settler {
     /// Reads a delivery that has just arrived: from here on a callback's loading sign has its clock.
     pub fn job(&self, delivery: Delivery, hand: Hand) -> (Option<LaneKey>, Job) {
         let Delivery { content, redelivered, returns, receipt } = delivery;
-        let came_back = redelivered && !hand.without_store;
+        let (came_back, late) = (redelivered && !hand.without_store, redelivered && hand.in_any_order);
         let envelope = match content {
             Ok(envelope) => envelope,
             Err(body) => return (None, Job::NoUpdate(Box::new((body, receipt)))),
@@ -54,7 +54,7 @@ impl Settler {
         let key = self.handler.key(&envelope, &incoming);
         let spinner = self.spinner(&envelope, &incoming, &key);
         let _age = self.ages.add(envelope.received_ms);
-        let update = Update { envelope, incoming, key, returns, hand, came_back, spinner, _age };
+        let update = Update { envelope, incoming, key, returns, hand, came_back, late, spinner, _age };
         (Some(update.lane()), Job::Updates(Box::new(Group::of(Part { update, receipt }))))
     }
 
@@ -260,11 +260,14 @@ impl Work for Settler {
         }
     }
 
-    /// What came back, late, from a consumer that is no more (`worker/src/claim`).
+    fn is_late(&self, job: &Job) -> bool {
+        matches!(job, Job::Updates(group) if group.head.update.late)
+    }
+
+    /// As all that come back with a claim are put in order (`worker/src/claim/returned.rs`).
     fn belongs_before(&self, late: &Job, waiting: &Job) -> bool {
         let (Job::Updates(late), Job::Updates(waiting)) = (late, waiting) else { return false };
-        let (late, waiting) = (&late.head.update, &waiting.head.update);
-        late.came_back && late.id() < waiting.id()
+        late.head.update.id() < waiting.head.update.id()
     }
 
     async fn work(&self, job: Job, signals: Signals) -> (Next, Option<Job>) {

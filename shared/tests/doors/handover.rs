@@ -125,7 +125,7 @@ async fn a_renewal_is_no_return(queue: Queue) {
 }
 
 /// A node that was frozen and goes on brings its dead connections' consumers back, for as long as it takes to notice that
-/// they are dead (facts R6a).
+/// they are dead.
 async fn a_forgotten_consumer_is_handed_nothing(queue: Queue) {
     const IN_HAND: usize = 50;
     let Place::RabbitMq { settings, url } = &queue.place else { return };

@@ -88,7 +88,8 @@ impl Keeper {
                 }
                 continue;
             }
-            let hand = Hand { without_store: *chosen, by_itself: *prefetch == 1 };
+            let in_any_order = claim.has_to_be_renewed();
+            let hand = Hand { without_store: *chosen, by_itself: *prefetch == 1, in_any_order };
             lanes.has_room_for(*prefetch);
             returned.into_iter().chain(fresh).for_each(|delivery| self.push(lanes, delivery, hand));
             if let Some(turn) = turn {

@@ -41,6 +41,12 @@ pub(super) struct Arrival {
     number: u64,
 }
 
+impl Arrival {
+    pub fn later(self, other: Self) -> Self {
+        if other.number > self.number { other } else { self }
+    }
+}
+
 /// One that was started, alone or with others that belong to it.
 struct Started {
     since: Instant,
@@ -77,13 +83,13 @@ impl<J> Default for Hand<J> {
 }
 
 impl<J> Hand<J> {
-    /// Puts a job at the end of its lane, before those that it `belongs_before`, or gives it back where it is the first of
-    /// one: that has to be driven.
+    /// Puts a job at the end of its lane, or before the first that it `belongs_before`, or gives it back where it is the
+    /// first of one: that has to be driven.
     pub fn push(
         &mut self,
         key: Option<LaneKey>,
         job: J,
-        belongs_before: impl Fn(&J, &J) -> bool,
+        belongs_before: Option<impl Fn(&J, &J) -> bool>,
     ) -> (Arrival, Option<J>) {
         self.arrived += 1;
         let arrival = Arrival { at: Instant::now(), number: self.arrived };
@@ -91,8 +97,9 @@ impl<J> Hand<J> {
         match self.waiting.entry(key) {
             Entry::Occupied(mut lane) => {
                 let lane = lane.get_mut();
-                let before = lane.iter().rposition(|(_, waiting)| !belongs_before(&job, waiting));
-                lane.insert(before.map_or(0, |before| before + 1), (arrival, job));
+                let place = belongs_before
+                    .and_then(|before| lane.iter().position(|(_, waiting)| before(&job, waiting)));
+                lane.insert(place.unwrap_or(lane.len()), (arrival, job));
                 self.waiting_jobs += 1;
             }
             Entry::Vacant(lane) => {
@@ -123,7 +130,8 @@ impl<J> Hand<J> {
 
     /// After a renewal it is not there: then those that come again are what is in hand of it.
     pub fn count_one_more(&mut self, number: u64, since: Instant) {
-        self.started.entry(number).or_insert(Started { since, jobs: 0 }).jobs += 1;
+        let started = self.started.entry(number).or_insert(Started { since, jobs: 0 });
+        (started.since, started.jobs) = (started.since.min(since), started.jobs + 1);
         self.started_jobs += 1;
     }
 

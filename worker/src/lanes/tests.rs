@@ -15,7 +15,7 @@ struct Job {
     /// The names of those that were joined.
     with: Vec<u32>,
     /// It belongs before those of a higher name.
-    came_back: bool,
+    late: bool,
 }
 
 /// As many belong to a set.
@@ -44,8 +44,12 @@ impl Work for Diary {
         None
     }
 
+    fn is_late(&self, job: &Job) -> bool {
+        job.late
+    }
+
     fn belongs_before(&self, late: &Job, waiting: &Job) -> bool {
-        late.came_back && late.name < waiting.name
+        late.name < waiting.name
     }
 
     async fn broken_off(&self, name: u32) {
@@ -72,7 +76,7 @@ fn job(name: u32, takes_ms: u64) -> Job {
 }
 
 fn one(name: u32, set: Option<u32>, takes_ms: u64) -> Job {
-    Job { name, takes_ms, next: Next::Go, set, with: Vec::new(), came_back: false }
+    Job { name, takes_ms, next: Next::Go, set, with: Vec::new(), late: false }
 }
 
 fn lanes(permits: usize) -> (Arc<Diary>, Lanes<Diary>) {
@@ -95,18 +99,33 @@ async fn a_chats_jobs_run_one_at_a_time_in_their_order() {
 #[tokio::test(start_paused = true)]
 async fn what_comes_back_late_is_done_before_what_it_belongs_before_and_has_not_begun() {
     let (diary, lanes) = lanes(9);
-    for name in [3, 4, 6, 7] {
+    // The 1 that came in its turn, a replay for example, is where it is.
+    for name in [3, 4, 6, 7, 1] {
         lanes.push(CHAT, job(name, 10));
     }
     tokio::time::sleep(Duration::from_millis(5)).await;
     for name in [2, 5, 8] {
-        lanes.push(CHAT, Job { came_back: true, ..job(name, 10) });
+        lanes.push(CHAT, Job { late: true, ..job(name, 10) });
     }
-    lanes.push(CHAT, job(1, 10));
+    lanes.push(CHAT, job(0, 10));
     lanes.idle().await;
     let begun: Vec<u32> =
         diary.0.lock().unwrap().iter().filter(|(what, _)| *what == "begin").map(|(_, name)| *name).collect();
-    assert_eq!(begun, [3, 2, 4, 5, 6, 7, 8, 1]);
+    assert_eq!(begun, [3, 2, 4, 5, 6, 7, 1, 8, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_late_and_gathers_waits_from_its_own_arrival_on() {
+    let (diary, lanes) = lanes(9);
+    lanes.push(CHAT, job(1, 4950));
+    lanes.push(CHAT, one(11, Some(1), 1));
+    tokio::time::sleep(Duration::from_millis(4900)).await;
+    lanes.push(CHAT, Job { late: true, ..one(10, Some(1), 1) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(lanes.oldest(), Some(Instant::now() - Duration::from_secs(5)), "the one that was joined");
+    lanes.push(CHAT, one(12, Some(1), 1));
+    lanes.idle().await;
+    assert_eq!(done(&diary), [("begin", 1), ("begin", 10), ("with", 11), ("with", 12)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,8 +215,8 @@ async fn the_oldest_in_hand_is_known_started_or_not() {
     lanes.push(CHAT, job(2, 50));
     assert_eq!(lanes.oldest(), Some(begun));
     tokio::time::sleep(Duration::from_millis(10)).await;
-    lanes.push(CHAT, Job { came_back: true, ..job(0, 0) });
-    lanes.push(CHAT, Job { came_back: true, ..job(1, 50) });
+    lanes.push(CHAT, Job { late: true, ..job(0, 50) });
+    lanes.push(CHAT, Job { late: true, ..job(1, 0) });
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(lanes.oldest(), Some(begun + Duration::from_millis(20)), "whatever is before it");
     lanes.idle().await;
