@@ -138,12 +138,9 @@ impl Field {
             letters.iter().map(|letter| letter.json()["update_id"].as_i64().unwrap()).collect();
         let figures = Figures::of(&self.ledger, dead);
         println!("{figures}");
+        let trace = self.ledger.trace();
         for chat in figures.out_of_order.iter().map(|(chat, _)| format!(" {chat} ")) {
-            self.ledger
-                .trace()
-                .lines()
-                .filter(|line| line.contains(&chat))
-                .for_each(|line| println!("{line}"));
+            trace.lines().filter(|line| line.contains(&chat)).for_each(|line| println!("{line}"));
         }
         let wrong = figures.wrong();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

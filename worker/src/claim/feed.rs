@@ -88,7 +88,7 @@ impl Keeper {
                 }
                 continue;
             }
-            let in_any_order = claim.has_to_be_renewed();
+            let in_any_order = claim.updates.returned.is_some();
             let hand = Hand { without_store: *chosen, by_itself: *prefetch == 1, in_any_order };
             lanes.has_room_for(*prefetch);
             returned.into_iter().chain(fresh).for_each(|delivery| self.push(lanes, delivery, hand));

@@ -119,7 +119,7 @@ impl Keeper {
                 }
                 Some(next) if self.are_too_many(prefetch, std::slice::from_ref(&next)) => break,
                 Some(next) => {
-                    let in_any_order = claim.has_to_be_renewed();
+                    let in_any_order = claim.updates.returned.is_some();
                     let hand = Hand { without_store: true, by_itself: prefetch == 1, in_any_order };
                     self.push(lanes, next, hand);
                 }
