@@ -1,6 +1,7 @@
 //! A bare worker: what the whole way costs at least, with the same libraries. It takes updates from a gateway's queues, asks
-//! Redis for a session, asks the service, writes to Telegram and acks; without order, limits, routes, retries, records,
-//! metrics or a log. A process of its own, as all that is measured.
+//! Redis for a session, asks the service, writes to Telegram and acks; without order, limits, routes, retries, metrics or
+//! a log. If it is told to it keeps records, without which nobody knows after a crash what was sent. A process of its own,
+//! as all that is measured.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 const PREFETCH: u16 = 64;
 
 /// What it is told, all as its environment.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
     "LISTEN_ADDR",
     "AMQP_URL",
     "AMQP_PREFIX",
@@ -30,7 +31,11 @@ const SETTINGS: [&str; 8] = [
     "SERVICE_URL",
     "SEND_URL",
     "AT_ONCE",
+    "RECORDS",
 ];
+
+/// For how long a record is kept, in seconds: as the gateway's.
+const KEPT: u64 = 90_000;
 
 pub fn command() -> Command {
     let settings = SETTINGS.map(|name| Arg::new(name).long(name).env(name).required(true));
@@ -40,6 +45,7 @@ pub fn command() -> Command {
 /// Where an update's way leads, and how many are on it at once.
 struct Way {
     at_once: Semaphore,
+    keeps_records: bool,
     redis: MultiplexedConnection,
     http: reqwest::Client,
     service: String,
@@ -54,6 +60,7 @@ pub async fn serve(flags: &ArgMatches) {
     let redis = redis.get_multiplexed_async_connection().await.expect("Redis runs");
     let way = Arc::new(Way {
         at_once: Semaphore::new(text("AT_ONCE").parse().expect("a number")),
+        keeps_records: text("RECORDS").parse().expect("true or false"),
         redis,
         http: reqwest::Client::new(),
         service: text("SERVICE_URL"),
@@ -88,15 +95,26 @@ impl Way {
         let update: Value = serde_json::from_slice(&delivery.data).expect("an update");
         let message = &update["message"];
         let (user, chat) = (&message["from"]["id"], &message["chat"]["id"]);
-        let mut redis = self.redis.clone();
         let mut ask = redis::cmd("SET");
         ask.arg(format!("bare:session:{user}")).arg(user.to_string()).arg("EX").arg(3600).arg("GET");
-        let session: Option<String> = ask.query_async(&mut redis).await.expect("Redis answers");
+        let session: Option<String> = ask.query_async(&mut self.redis.clone()).await.expect("Redis answers");
         let asked = json!({"user_id": session, "chat_id": chat, "text": message["text"]});
         let answer: Value = serde_json::from_slice(&self.post(&self.service, &asked).await)
             .expect("an answer of the service");
-        self.post(&self.send, &json!({"chat_id": chat, "text": answer["content"]})).await;
+        let message = json!({"chat_id": chat, "text": answer["content"]});
+        self.keep(&update["update_id"], || message.to_string()).await;
+        self.post(&self.send, &message).await;
+        self.keep(&update["update_id"], || "done".to_owned()).await;
         delivery.acker.ack(BasicAckOptions::default()).await.expect("the broker runs");
+    }
+
+    /// Where it keeps records.
+    async fn keep(&self, id: &Value, record: impl FnOnce() -> String) {
+        if self.keeps_records {
+            let mut set = redis::cmd("SET");
+            set.arg(format!("bare:update:{id}")).arg(record()).arg("EX").arg(KEPT);
+            set.exec_async(&mut self.redis.clone()).await.expect("Redis answers");
+        }
     }
 
     async fn post(&self, url: &str, body: &Value) -> Bytes {

@@ -15,6 +15,9 @@ pub const BARE_QUEUE: &str = "a bare queue";
 pub const BARE_INGRESS: &str = "a bare ingress";
 pub const BARE_WORKER: &str = "a bare worker";
 pub const BARE: &str = "both bare";
+/// The same, with what it takes to send nothing twice.
+pub const RECORDING_WORKER: &str = "a bare worker with records";
+pub const RECORDING: &str = "both bare, with records";
 
 /// One wanted thing: a figure of ours, or its ratio to another one, at least or at most so much.
 pub struct Goal {

@@ -4,15 +4,32 @@
 use harness::{Process, ProcessBuilder};
 
 use crate::broker::Queues;
-use crate::goals::{BARE, BARE_INGRESS, BARE_WORKER, OURS};
+use crate::goals::{BARE, BARE_INGRESS, BARE_WORKER, OURS, RECORDING, RECORDING_WORKER};
 use crate::load::Target;
 use crate::machine::{listening, start};
 use crate::rows::World;
 use crate::sink::{TOKEN, WRONG_TOKEN};
 use crate::updates::SECRET;
 
-/// All that its partitions hand out.
-pub const ANY: usize = 1_000_000;
+/// How a bare worker works.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bare {
+    /// So many updates are on their way at once, at most.
+    pub at_once: usize,
+    /// Before a message is sent it is kept, and then that it was: a call to Redis each.
+    pub keeps_records: bool,
+}
+
+impl Bare {
+    /// With all that its partitions hand out on the way.
+    pub const PLAIN: Self = Self { at_once: 1_000_000, keeps_records: false };
+    pub const RECORDING: Self = Self { keeps_records: true, ..Self::PLAIN };
+
+    /// The rows' names of the worker, and of it together with an ingress.
+    pub const fn names(self) -> (&'static str, &'static str) {
+        if self.keeps_records { (RECORDING_WORKER, RECORDING) } else { (BARE_WORKER, BARE) }
+    }
+}
 
 /// An ingress and a worker over RabbitMQ and Redis.
 pub struct Parts {
@@ -63,10 +80,11 @@ pub fn bare_ingress(world: &World, prefix: &str, partitions: u16) -> ProcessBuil
         .env("PARTITIONS", partitions)
 }
 
-/// A bare worker on the same queues, with so many updates on their way at once.
-fn bare_worker(world: &World, prefix: &str, partitions: u16, at_once: usize) -> ProcessBuilder {
+/// A bare worker on the same queues.
+fn bare_worker(world: &World, prefix: &str, partitions: u16, bare: Bare) -> ProcessBuilder {
     own_program("bare-worker")
-        .env("AT_ONCE", at_once)
+        .env("AT_ONCE", bare.at_once)
+        .env("RECORDS", bare.keeps_records)
         .env("AMQP_URL", world.rabbit.url())
         .env("AMQP_PREFIX", prefix)
         .env("PARTITIONS", partitions)
@@ -98,14 +116,15 @@ impl Parts {
         Self { who: OURS, queues, ingress, worker: None }
     }
 
-    /// An ingress and a worker that do no more than they must, the worker with so many updates on their way at once.
-    pub async fn bare(world: &World, prefix: &str, partitions: u16, at_once: usize) -> Self {
+    /// An ingress and a worker that do no more than they must.
+    pub async fn bare(world: &World, prefix: &str, partitions: u16, bare: Bare) -> Self {
         // Ours declares the queues.
         let Self { queues, .. } = Self::ingress_alone(world, prefix, partitions).await;
         queues.purge().await;
+        let (name, who) = bare.names();
         let ingress = listening(BARE_INGRESS, bare_ingress(world, prefix, partitions)).await;
-        let worker = listening(BARE_WORKER, bare_worker(world, prefix, partitions, at_once)).await;
-        Self { who: BARE, queues, ingress, worker: Some(worker) }
+        let worker = listening(name, bare_worker(world, prefix, partitions, bare)).await;
+        Self { who, queues, ingress, worker: Some(worker) }
     }
 
     pub async fn both(world: &World, prefix: &str, partitions: u16) -> Self {
@@ -119,6 +138,14 @@ impl Parts {
         let (worker, _) = start(worker(world, prefix, self.queues.partitions)).await;
         worker_holds(&worker, self.queues.partitions).await;
         self.worker = Some(worker);
+    }
+
+    /// It ends what it has begun, and what it has not goes back into the queue.
+    pub async fn stop_worker(&mut self) {
+        if let Some(mut worker) = self.worker.take() {
+            worker.term();
+            worker.wait_exit().await;
+        }
     }
 
     pub fn target(&self) -> Target {

@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use crate::figures::Results;
-use crate::goals::{BARE_INGRESS, BARE_WORKER, OURS};
-use crate::ours::{ANY, Parts};
+use crate::goals::{BARE_INGRESS, OURS};
+use crate::ours::{Bare, Parts};
 use crate::rows::World;
 use crate::rows::whole::{CHATS, per_thousand, sends};
 use crate::updates::Updates;
@@ -24,6 +24,9 @@ const SHORT: u64 = 5000;
 /// everybody's: a point takes less than two seconds, and the machine's speed changes within ten.
 const LAPS: u64 = 6;
 
+/// Likewise of the two backlogs, for each of which a worker comes and goes.
+const BACKLOG_LAPS: u32 = 4;
+
 /// A place on the scale, and the CPU seconds of its ingress and its worker until now.
 struct Point {
     gateway: Gateway,
@@ -36,8 +39,7 @@ struct Point {
 enum Gateway {
     /// With so many partitions.
     Ours(u16),
-    /// With so many updates on their way at once.
-    Bare(usize),
+    Bare(Bare),
 }
 
 impl Point {
@@ -50,7 +52,11 @@ impl Gateway {
     async fn start(self, world: &World) -> Parts {
         match self {
             Self::Ours(partitions) => Parts::both(world, &format!("scale{partitions}"), partitions).await,
-            Self::Bare(at_once) => Parts::bare(world, &format!("bare{at_once}"), PARTITIONS, at_once).await,
+            Self::Bare(bare) => {
+                let prefix =
+                    format!("bare{}{}", bare.at_once, if bare.keeps_records { "records" } else { "" });
+                Parts::bare(world, &prefix, PARTITIONS, bare).await
+            }
         }
     }
 }
@@ -63,21 +69,25 @@ pub async fn measure(world: &World, results: &mut Results) {
         Point::new(Gateway::Ours(PARTITIONS), 10, "10 chats"),
         Point::new(Gateway::Ours(PARTITIONS), 100_000, "100000 chats"),
         // A bare worker knows no chats: as many updates as there are chats are on their way at once.
-        Point::new(Gateway::Bare(ANY), CHATS, "4 partitions"),
-        Point::new(Gateway::Bare(10), CHATS, "10 chats"),
+        Point::new(Gateway::Bare(Bare::PLAIN), CHATS, "4 partitions"),
+        Point::new(Gateway::Bare(Bare { at_once: 10, ..Bare::PLAIN }), CHATS, "10 chats"),
+        Point::new(Gateway::Bare(Bare::RECORDING), CHATS, "4 partitions"),
+        Point::new(Gateway::Bare(Bare { at_once: 10, ..Bare::RECORDING }), CHATS, "10 chats"),
     ];
     let count = LAPS * world.options.sized(1500);
     laps(world, &mut points, count).await;
     for Point { gateway, name, cpu: (ingress, worker), .. } in points {
         let whose = match gateway {
-            Gateway::Ours(_) => (OURS, OURS),
-            Gateway::Bare(_) => (BARE_INGRESS, BARE_WORKER),
+            Gateway::Ours(_) => (Some(OURS), OURS),
+            Gateway::Bare(bare) => ((!bare.keeps_records).then_some(BARE_INGRESS), bare.names().0),
         };
-        results.add(&format!("ingress CPU, {name}"), whose.0, per_thousand(ingress, count));
+        // Before a worker with records is the same ingress.
+        if let Some(whose) = whose.0 {
+            results.add(&format!("ingress CPU, {name}"), whose, per_thousand(ingress, count));
+        }
         results.add(&format!("worker CPU, {name}"), whose.1, per_thousand(worker, count));
     }
-    backlog(world, results, SHORT, "a short backlog").await;
-    backlog(world, results, world.options.backlog, "a long backlog").await;
+    backlogs(world, results).await;
 }
 
 /// `count` updates at each of the points, whose gateways all run meanwhile, one with work and the others without.
@@ -102,19 +112,60 @@ async fn laps(world: &World, points: &mut [Point], count: u64) {
     }
 }
 
-/// The worker's cost of the first updates of so many that waited before it came.
-async fn backlog(world: &World, results: &mut Results, length: u64, name: &str) {
-    let prefix = format!("scale{PARTITIONS}");
-    let mut parts = Parts::ingress_alone(world, &prefix, PARTITIONS).await;
-    parts.queues.purge().await;
-    parts.target().post_all(&Updates::new(length, CHATS), length, CONNECTIONS).await;
-    let before = world.sink.answered();
-    parts.start_worker(world, &prefix).await;
-    let (some, begun) = (world.sink.answered() - before, parts.cpu().1);
-    let count = SHORT.saturating_sub(1000).min(length);
-    world.sink.wait_answered("a backlog", before + count, Duration::from_secs(60)).await;
-    let done = (world.sink.answered() - before).saturating_sub(some);
-    results.add(&format!("worker CPU, {name}"), OURS, per_thousand(parts.cpu().1 - begun, done.max(1)));
-    drop(parts.worker.take());
-    parts.queues.purge().await;
+/// A queue's updates that wait until a worker comes, and what that took for the first of them.
+struct Backlog {
+    parts: Parts,
+    prefix: &'static str,
+    length: u64,
+    /// Of the length.
+    missing: u64,
+    name: &'static str,
+    cpu: f64,
+    done: u64,
+}
+
+impl Backlog {
+    async fn new(world: &World, prefix: &'static str, length: u64, name: &'static str) -> Self {
+        let parts = Parts::ingress_alone(world, prefix, PARTITIONS).await;
+        parts.queues.purge().await;
+        Self { parts, prefix, length, missing: length, name, cpu: 0.0, done: 0 }
+    }
+
+    async fn fill(&mut self) {
+        let missing = std::mem::take(&mut self.missing);
+        self.parts.target().post_all(&Updates::new(missing, CHATS), missing, CONNECTIONS).await;
+    }
+
+    /// A worker comes, and goes after the first of them. From when it holds its partitions on, its time counts.
+    async fn take_some(&mut self, world: &World) {
+        let answered = || world.sink.answered();
+        let before = answered();
+        self.parts.start_worker(world, self.prefix).await;
+        let (some, begun) = (answered() - before, self.parts.cpu().1);
+        let count = SHORT.saturating_sub(1000).min(self.length);
+        world.sink.wait_answered("a backlog", before + count, Duration::from_secs(60)).await;
+        self.done += (answered() - before).saturating_sub(some);
+        self.cpu += self.parts.cpu().1 - begun;
+        self.parts.stop_worker().await;
+        self.missing = answered() - before;
+    }
+}
+
+/// Both by turns. The long one is filled before them all, which takes longer than they do.
+async fn backlogs(world: &World, results: &mut Results) {
+    let mut them = [
+        Backlog::new(world, "long", world.options.backlog, "a long backlog").await,
+        Backlog::new(world, "short", SHORT, "a short backlog").await,
+    ];
+    for _ in 0..BACKLOG_LAPS {
+        for backlog in &mut them {
+            backlog.fill().await;
+            backlog.take_some(world).await;
+        }
+        them.reverse();
+    }
+    for Backlog { parts, name, cpu, done, .. } in them {
+        results.add(&format!("worker CPU, {name}"), OURS, per_thousand(cpu, done.max(1)));
+        parts.queues.purge().await;
+    }
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use harness::Process;
 
 use crate::figures::Results;
-use crate::goals::{BARE_INGRESS, BARE_WORKER, EMBEDDED, OURS};
+use crate::goals::{BARE_INGRESS, BARE_WORKER, EMBEDDED, OURS, RECORDING_WORKER};
 use crate::load::Target;
 use crate::machine::start;
-use crate::ours::{ANY, Parts, embedded};
+use crate::ours::{Bare, Parts, embedded};
 use crate::peers::Peer;
 use crate::rows::{PREFIX, World};
 use crate::updates::Updates;
@@ -19,8 +19,9 @@ const CONNECTIONS: u64 = 64;
 pub const CHATS: u64 = 1000;
 const ROW: &str = "whole way, sends/s";
 
-/// The bare ones' queues.
+/// The bare ones' queues, and of those that keep records.
 const BARE_PREFIX: &str = "bare";
+const RECORDING_PREFIX: &str = "records";
 
 /// How long it may take until the last of them is answered.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,8 +117,10 @@ pub async fn measure(world: &World, results: &mut Results) {
     results.add("memory, MB: ingress, at rest", OURS, megabytes(parts.ingress.memory()));
     results.add("memory, MB: worker, at rest", OURS, megabytes(worker.memory()));
     // What is left to gain.
-    let bare = Parts::bare(world, BARE_PREFIX, world.options.partitions, ANY).await;
+    let bare = Parts::bare(world, BARE_PREFIX, world.options.partitions, Bare::PLAIN).await;
     let bare_worker = bare.worker.as_ref().expect("it was just started");
+    let recording = Parts::bare(world, RECORDING_PREFIX, world.options.partitions, Bare::RECORDING).await;
+    let recording_worker = recording.worker.as_ref().expect("it was just started");
     let (gateway, _) = start(embedded(world)).await;
     results.add("memory, MB: tgw run, at rest", EMBEDDED, megabytes(gateway.memory()));
 
@@ -127,10 +130,12 @@ pub async fn measure(world: &World, results: &mut Results) {
         Cost::of(&bare.ingress, "CPU s per 1,000: ingress", BARE_INGRESS),
         Cost::of(bare_worker, "CPU s per 1,000: worker", BARE_WORKER),
     ];
+    let recording_costs = vec![Cost::of(recording_worker, "CPU s per 1,000: worker", RECORDING_WORKER)];
     let embedded_costs = vec![Cost::of(&gateway, "CPU s per 1,000: tgw run", EMBEDDED)];
     let mut contenders = vec![
         Contender::ours(parts.target(), sized(18_000), costs(world, &parts.ingress, worker)),
         Contender::ours(bare.target(), sized(18_000), bare_costs),
+        Contender::ours(recording.target(), sized(18_000), recording_costs),
         Contender::ours(embedded, sized(24_000), embedded_costs),
     ];
     let mut processes = Vec::new();
