@@ -12,7 +12,7 @@ pub const NAMESPACE: Uuid = Uuid::from_u128(0x7c6b_2a54_9a1e_5d0c_8f3b_1e6d_4a90
 
 /// The id of an update's requests: the same for every repeat of any kind, replays too.
 pub fn request_id(key: &UpdateKey) -> String {
-    request_uuid(key).to_string()
+    request_uuid(key).hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
 /// Likewise, as what also names the trace of an update that came without one.

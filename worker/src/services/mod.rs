@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::Version;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
+use reqwest::{Method, Version};
 use shared::clock;
 use shared::traces::{Kind, Span};
 use tokio::sync::Semaphore;
@@ -30,6 +30,10 @@ use signature::{SIGNATURE_HEADER, Signer, TIME_HEADER};
 
 /// No answer is longer: at 4096 characters a message this is hundreds of them.
 const LARGEST_ANSWER: usize = 1024 * 1024;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Accepted: the answer comes later, as a message of its own.
 const LATER: u16 = 202;
@@ -83,7 +87,7 @@ struct Service {
     url: reqwest::Url,
     timeout: Duration,
     retry: Option<(Duration, Duration)>,
-    /// The table's own, and the bearer token.
+    /// Those of every request: the table's own, the bearer token, and what a body is.
     headers: HeaderMap,
     signer: Option<Signer>,
     slots: Semaphore,
@@ -189,23 +193,8 @@ impl Service {
     }
 
     async fn exchange(&self, request: &Request, span: &Span) -> Result<Answer, ServiceError> {
-        let traceparent = span.traceparent();
-        let mut asked = self
-            .http
-            .post(self.url.clone())
-            .headers(self.headers.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header("X-Request-Id", &request.request_id)
-            .header("Idempotency-Key", &request.request_id)
-            .header("traceparent", traceparent.as_ref().unwrap_or(&request.traceparent))
-            .body(request.body.clone());
-        let signer = self.signer.as_ref();
-        if let Some((time, signature)) =
-            signer.and_then(|signer| signer.headers(clock::now_ms() / 1000, &request.body))
-        {
-            asked = asked.header(TIME_HEADER, time).header(SIGNATURE_HEADER, signature);
-        }
-        let mut response = asked.send().await.map_err(broken)?;
+        let asked = self.request(request, span).map_err(|_| ServiceError::Broken)?;
+        let mut response = self.http.execute(asked).await.map_err(broken)?;
         self.connections.speaks(response.version());
         let status = response.status().as_u16();
         if !(200..300).contains(&status) {
@@ -223,6 +212,28 @@ impl Service {
             return Ok(Answer::default());
         }
         Answer::parse(status, None, &body).map_err(|error| ServiceError::Nonsense(error.to_string()))
+    }
+
+    /// An error where what is to be a header's value can't be one.
+    fn request(&self, request: &Request, span: &Span) -> Result<reqwest::Request, InvalidHeaderValue> {
+        let mut asked = reqwest::Request::new(Method::POST, self.url.clone());
+        let id = HeaderValue::try_from(&request.request_id)?;
+        let traceparent = span.traceparent();
+        let traceparent = HeaderValue::try_from(traceparent.as_ref().unwrap_or(&request.traceparent))?;
+        let headers = asked.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.append(&REQUEST_ID, id.clone());
+        headers.append(&IDEMPOTENCY_KEY, id);
+        headers.append(&TRACEPARENT, traceparent);
+        let signer = self.signer.as_ref();
+        if let Some((time, signature)) =
+            signer.and_then(|signer| signer.headers(clock::now_ms() / 1000, &request.body))
+        {
+            headers.append(TIME_HEADER, time);
+            headers.append(SIGNATURE_HEADER, signature);
+        }
+        *asked.body_mut() = Some(request.body.clone().into());
+        Ok(asked)
     }
 
     fn tell_breaker(&self, name: &str, pass: Pass, failed: bool) {
@@ -255,7 +266,8 @@ fn headers(config: &ServiceConfig) -> HeaderMap {
         value.set_sensitive(true);
         (name, value)
     };
-    config.headers.iter().filter_map(header).chain(bearer).map(sensitive).collect()
+    let content = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    config.headers.iter().filter_map(header).chain(bearer).map(sensitive).chain([content]).collect()
 }
 
 /// reqwest's own errors name the address, which may hold a key.

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use reqwest::header;
+use reqwest::header::{self, HeaderValue};
+use reqwest::{Method, Request};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -301,9 +302,10 @@ impl Telegram {
             why: "the method is part of no address".to_owned(),
             ambiguous: false,
         })?;
-        let body = serde_json::to_vec(params).unwrap_or_default();
-        let request = self.http.post(address).header(header::CONTENT_TYPE, "application/json").body(body);
-        let mut response = request.send().await.map_err(failed)?;
+        let mut request = Request::new(Method::POST, address);
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *request.body_mut() = Some(serde_json::to_vec(params).unwrap_or_default().into());
+        let mut response = self.http.execute(request).await.map_err(failed)?;
         self.connections.speaks(response.version());
         let retry_after = response.headers().get(header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());

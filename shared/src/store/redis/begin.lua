@@ -1,12 +1,12 @@
 -- Begins an update: seen before, attempt, claim, session, rate limit. See `Store::begin` for what it promises.
--- KEYS: update, session, bucket, album, sticky, all under one hash tag.
+-- KEYS: update, session, bucket, sticky, album, all under one hash tag; the last ones only where a flag says so.
 -- ARGV: worker, flags, user or '', session's seconds, when the user acted (ms), requests, window (ms), the other parts' update_ids
 -- Flags, each 0 or 1: suspect? after a panic? charged? in an album? could a sticky service take it? charged only if one
 --       does? handled as an album?
 -- Before it stand, as locals: OPEN_SECONDS, BUCKET_SECONDS, ALBUM_SECONDS (how long an open update, a bucket and an
 --       album's verdict are kept), HISTORY (the charges that are remembered).
--- Returns: word, attempts, user_id, limited?, plan, sent, dying, parked until (ms), sticky service, other parts; fewer where
---       the others are nothing, as they nearly always are
+-- Returns: word, attempts, user_id, plan, sent, dying, parked until (ms), sticky service, other parts; fewer where the
+--       others are nothing, as they nearly always are
 local worker, flags, user, session_seconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local acted, requests, window = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local function is_set(at) return string.byte(flags, at) == 49 end
@@ -38,7 +38,7 @@ if user ~= '' then
   redis.call('SET', KEYS[2], user_id, 'EX', session_seconds)
 end
 
-local sticky = may_be_sticky and redis.call('GET', KEYS[5])
+local sticky = may_be_sticky and redis.call('GET', KEYS[4])
 
 local function refilled(level, passed)
   local size = requests * TOKEN
@@ -103,10 +103,10 @@ local limited = known[3]
 if not limited then
   limited = '0'
   if charged and (sticky or not only_if_sticky) then
-    local verdict = in_album and redis.call('GET', KEYS[4])
+    local verdict = in_album and redis.call('GET', KEYS[5])
     if not verdict then
       verdict = charge() and '0' or '1'
-      if in_album then redis.call('SET', KEYS[4], verdict, 'EX', ALBUM_SECONDS) end
+      if in_album then redis.call('SET', KEYS[5], verdict, 'EX', ALBUM_SECONDS) end
     end
     limited = verdict
   end
@@ -121,8 +121,8 @@ end
 
 redis.call('HSET', KEYS[1], 'attempts', attempts, 'claim', worker, 'limited', limited)
 redis.call('EXPIRE', KEYS[1], OPEN_SECONDS)
+local word = limited == '1' and 'limited' or 'run'
 if not (known[4] or known[5] or known[6] or known[7] or sticky or album) then
-  return {'run', attempts, user_id, tonumber(limited)}
+  return {word, attempts, user_id}
 end
-return {'run', attempts, user_id, tonumber(limited), known[4], tonumber(known[5]) or 0, known[6],
-  tonumber(known[7]) or 0, sticky, album}
+return {word, attempts, user_id, known[4], tonumber(known[5]) or 0, known[6], tonumber(known[7]) or 0, sticky, album}

@@ -3,6 +3,11 @@
 use redis::aio::ConnectionLike;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind, ToRedisArgs, Value};
 
+/// A call has room for so many arguments beside its keys, and so many bytes of them, before it has to grow: an update's
+/// beginning has 11 of them, with some 120 bytes; a plan is longer.
+const ARGUMENTS: usize = 12;
+const ROOM: usize = 256;
+
 /// One call of a script: its keys, then its arguments.
 pub(super) struct Call<'a> {
     source: &'a str,
@@ -26,8 +31,9 @@ impl Known {
 
     /// The keys have one hash tag.
     pub fn over<'a>(&'a self, keys: &'a [String]) -> Call<'a> {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&self.digest).arg(keys.len()).arg(keys);
+        let room = ROOM + keys.iter().map(String::len).sum::<usize>();
+        let mut command = Cmd::with_capacity(ARGUMENTS + keys.len(), room);
+        command.arg("EVALSHA").arg(&self.digest).arg(keys.len()).arg(keys);
         Call { source: &self.source, command, key: keys.first().map_or("", String::as_str) }
     }
 }

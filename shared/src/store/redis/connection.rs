@@ -151,7 +151,8 @@ impl Connector {
 
 fn manager(client: &Client) -> Result<Connection, RedisError> {
     let config = ConnectionManagerConfig::new()
-        .set_response_timeout(Some(CALL))
+        // Each call has a time already.
+        .set_response_timeout(None)
         .set_connection_timeout(Some(CONNECT))
         .set_number_of_retries(0);
     ConnectionManager::new_lazy_with_config(client.clone(), config).map(Connection::One)

@@ -1,5 +1,6 @@
 -- One write of an update that was begun. See `Store` for what each step promises.
--- KEYS: update, session; of a plan, sticky; of a plan and a finish, the other parts of the album. ARGV: worker, step, and what the step needs.
+-- KEYS: update; of a plan, session, sticky, and the other parts of the album, as far as they are needed; of a finish,
+--       these parts. ARGV: worker, step, and what the step needs.
 -- Returns 1, or 0 where another worker has claimed the update since.
 local worker, step = ARGV[1], ARGV[2]
 
@@ -50,7 +51,7 @@ end
 if step == 'finish' then
   -- SET replaces the hash: of an update that has ended only this is kept (facts D5).
   redis.call('SET', KEYS[1], ARGV[3], 'EX', ARGV[4])
-  end_parts(3, ARGV[3], ARGV[4])
+  end_parts(2, ARGV[3], ARGV[4])
   return 1
 end
 if step == 'release' then

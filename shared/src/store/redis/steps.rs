@@ -41,15 +41,19 @@ impl Store {
     pub(in crate::store) async fn begin(&self, begin: &Begin<'_>) -> Result<Begun, StoreError> {
         let keys = Keys(begin.key);
         let charge = begin.charge.as_ref();
-        let album = keys.album(charge.and_then(|charge| charge.album));
-        let sticky = keys.sticky(begin.sticky_in.unwrap_or_default());
-        let keys = [keys.update(), keys.session(), keys.bucket(), album, sticky];
-        let mut call = BEGIN.over(&keys);
+        let album = charge.and_then(|charge| charge.album);
+        let mut named = vec![keys.update(), keys.session(), keys.bucket()];
+        // Each costs the server something, and most updates need neither.
+        if begin.sticky_in.is_some() || album.is_some() {
+            named.push(keys.sticky(begin.sticky_in.unwrap_or_default()));
+        }
+        named.extend(album.map(|album| keys.album(album)));
+        let mut call = BEGIN.over(&named);
         let flags = [
             begin.suspect,
             begin.after_panic,
             charge.is_some(),
-            charge.is_some_and(|charge| charge.album.is_some()),
+            album.is_some(),
             begin.sticky_in.is_some(),
             charge.is_some_and(|charge| charge.only_if_sticky),
             begin.album.is_some(),
@@ -71,9 +75,16 @@ impl Store {
         beside: Option<&Beside<'_>>,
     ) -> Result<(), StoreError> {
         let Beside { session, sticky, album } = beside.cloned().unwrap_or_default();
-        let chat = sticky.as_ref().map_or(0, |sticky| sticky.chat);
-        let own = [Keys(key).update(), Keys(key).session(), Keys(key).sticky(chat)];
-        let keys = with_parts(own, key, album);
+        let mut keys = vec![Keys(key).update()];
+        // In the script's order, up to the last that is needed.
+        let up_to_sticky = sticky.is_some() || !album.is_empty();
+        if session.is_some() || up_to_sticky {
+            keys.push(Keys(key).session());
+        }
+        if up_to_sticky {
+            keys.push(Keys(key).sticky(sticky.as_ref().map_or(0, |sticky| sticky.chat)));
+        }
+        keys.extend(parts(key, album));
         let mut call = step(&keys, worker, "plan");
         call.arg(&plan[..]);
         let session = session.map_or(("", 0), |session| (session.user_id, session.seconds));
@@ -144,7 +155,7 @@ impl Store {
         end: End,
         album: &[u64],
     ) -> Result<(), StoreError> {
-        let keys = with_parts(own(key), key, album);
+        let keys: Vec<String> = own(key).into_iter().chain(parts(key, album)).collect();
         let mut call = step(&keys, worker, "finish");
         call.arg(if end == End::Done { "done" } else { "dead" }).arg(REMEMBER_SECONDS);
         self.written(&call).await
@@ -210,13 +221,13 @@ impl Store {
 }
 
 /// The keys of most steps.
-fn own(key: &UpdateKey) -> [String; 2] {
-    [Keys(key).update(), Keys(key).session()]
+fn own(key: &UpdateKey) -> [String; 1] {
+    [Keys(key).update()]
 }
 
-/// With the keys of an album's other parts, which have the same tag.
-fn with_parts<const N: usize>(own: [String; N], key: &UpdateKey, album: &[u64]) -> Vec<String> {
-    own.into_iter().chain(album.iter().map(|part| Keys(&key.of_part(*part)).update())).collect()
+/// Those of an album's other parts, which have the same tag.
+fn parts(key: &UpdateKey, album: &[u64]) -> impl Iterator<Item = String> {
+    album.iter().map(|part| Keys(&key.of_part(*part)).update())
 }
 
 /// As they are kept with an update: "7 8 9".
@@ -236,13 +247,14 @@ impl FromRedisValue for Begun {
         let mut answer = Vec::<Value>::from_redis_value(answer)?.into_iter();
         let word: String = next(&mut answer)?;
         let attempts = next(&mut answer)?;
-        match word.as_str() {
+        let limited = match word.as_str() {
             "ended" => return Ok(Self::Ended),
             "suspect" => return Ok(Self::Suspect(attempts)),
-            "run" => {}
+            "run" => false,
+            "limited" => true,
             word => return Err(format!("the first step has no answer {word:?}").into()),
-        }
-        let (user_id, limited) = (next(&mut answer)?, next(&mut answer)?);
+        };
+        let user_id = next(&mut answer)?;
         let (plan, sent): (Option<Vec<u8>>, _) = (next(&mut answer)?, next(&mut answer)?);
         let (dying, parked_until_ms): (Option<Vec<u8>>, _) = (next(&mut answer)?, next(&mut answer)?);
         let (sticky, album): (_, Option<String>) = (next(&mut answer)?, next(&mut answer)?);
@@ -265,7 +277,13 @@ mod tests {
     #[test]
     fn an_answer_that_is_none_of_the_scripts_is_an_error() {
         let run = |word: &str| Value::Array(vec![Value::SimpleString(word.to_owned()), Value::Int(1)]);
-        assert!(matches!(Begun::from_redis_value(run("run")), Ok(Begun::Run(Run { attempts: 1, .. }))));
+        for (word, is_limited) in [("run", false), ("limited", true)] {
+            let begun = Begun::from_redis_value(run(word));
+            assert!(
+                matches!(begun, Ok(Begun::Run(Run { attempts: 1, limited, .. })) if limited == is_limited),
+                "{word}"
+            );
+        }
         for answer in [Value::Nil, Value::Array(Vec::new()), run("runs")] {
             assert!(Begun::from_redis_value(answer.clone()).is_err(), "{answer:?}");
         }
