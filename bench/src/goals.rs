@@ -15,7 +15,7 @@ pub const BARE_QUEUE: &str = "a bare queue";
 pub const BARE_INGRESS: &str = "a bare ingress";
 pub const BARE_WORKER: &str = "a bare worker";
 pub const BARE: &str = "both bare";
-/// The same, with what it takes to send nothing twice.
+/// The same, with a worker that keeps what is to be sent and that it was.
 pub const RECORDING_WORKER: &str = "a bare worker with records";
 pub const RECORDING: &str = "both bare, with records";
 

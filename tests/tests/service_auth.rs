@@ -17,6 +17,7 @@ over_both_worlds!(
     a_service_gets_its_headers_its_token_and_a_signature_over_time_and_body,
     the_built_in_services_get_theirs_from_the_settings,
     without_any_of_it_a_service_gets_none,
+    user_and_password_of_an_address_become_a_header,
 );
 
 const TOKEN: &str = "zebratoken.of-the~service";
@@ -105,6 +106,48 @@ async fn without_any_of_it_a_service_gets_none(world: WorldBuilder) {
     let request = world.conversation.wait_for(1).await.remove(0);
     for name in ["Authorization", "X-Tgw-Timestamp", "X-Tgw-Signature"] {
         assert_eq!(request.header(name), None, "{name}");
+    }
+}
+
+/// As HTTP has it (RFC 7617); a token of the table goes before.
+async fn user_and_password_of_an_address_become_a_header(world: WorldBuilder) {
+    let (weather, news, telegram) =
+        (FakeService::start().await, FakeService::start().await, FakeService::start().await);
+    telegram.answer(Answer::Status(200, json!({"ok": true, "result": {"username": "some_bot"}})));
+    let file = table(
+        r#"
+        [services.weather]
+        url = "${WEATHER_URL}"
+
+        [services.news]
+        url = "${NEWS_URL}"
+        bearer = "${NEWS_TOKEN}"
+
+        [[routes]]
+        command = "/weather"
+        service = "weather"
+
+        [[routes]]
+        command = "/news"
+        service = "news"
+        "#,
+    );
+    let with_user = |url: String| url.replace("://", "://ada:zebra%20one@");
+    let world = world
+        .set("ROUTES_FILE", file.path().display())
+        .set("WEATHER_URL", with_user(weather.url()))
+        .set("NEWS_URL", with_user(news.url()))
+        .set("NEWS_TOKEN", TOKEN)
+        .set("TELEGRAM_API_URL", with_user(telegram.url()))
+        .await;
+    world.accept(&Update::command(world.user(), "/weather")).await;
+    world.accept(&Update::command(world.user(), "/news")).await;
+    // Of "ada:zebra one".
+    let basic = Some("Basic YWRhOnplYnJhIG9uZQ==");
+    assert_eq!(weather.wait_for(1).await[0].header("Authorization"), basic);
+    assert_eq!(news.wait_for(1).await[0].header("Authorization"), Some(&*format!("Bearer {TOKEN}")));
+    for request in telegram.wait_for(3).await {
+        assert_eq!(request.header("Authorization"), basic);
     }
 }
 

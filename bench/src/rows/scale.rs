@@ -17,8 +17,9 @@ const CONNECTIONS: u64 = 64;
 /// In the middle of the scale.
 const PARTITIONS: u16 = 4;
 
-/// What a backlog is compared with.
-const SHORT: u64 = 5000;
+/// What a backlog is compared with, and how many of one are taken in a turn.
+const SHORT: u64 = 10_000;
+const TAKEN: u64 = 4000;
 
 /// In so many parts each point of the scale takes its turns within a round, so that a better moment of the machine is
 /// everybody's: a point takes less than two seconds, and the machine's speed changes within ten.
@@ -81,7 +82,7 @@ pub async fn measure(world: &World, results: &mut Results) {
             Gateway::Ours(_) => (Some(OURS), OURS),
             Gateway::Bare(bare) => ((!bare.keeps_records).then_some(BARE_INGRESS), bare.names().0),
         };
-        // Before a worker with records is the same ingress.
+        // The ingress in front of a worker with records is the same one.
         if let Some(whose) = whose.0 {
             results.add(&format!("ingress CPU, {name}"), whose, per_thousand(ingress, count));
         }
@@ -117,7 +118,7 @@ struct Backlog {
     parts: Parts,
     prefix: &'static str,
     length: u64,
-    /// Of the length.
+    /// So many of `length` are to be posted.
     missing: u64,
     name: &'static str,
     cpu: f64,
@@ -136,14 +137,16 @@ impl Backlog {
         self.parts.target().post_all(&Updates::new(missing, CHATS), missing, CONNECTIONS).await;
     }
 
-    /// A worker comes, and goes after the first of them. From when it holds its partitions on, its time counts.
+    /// A worker comes, and goes after the first of them: what it had in hand then comes first the next time. From when it
+    /// holds its partitions on, its time counts.
     async fn take_some(&mut self, world: &World) {
         let answered = || world.sink.answered();
         let before = answered();
         self.parts.start_worker(world, self.prefix).await;
         let (some, begun) = (answered() - before, self.parts.cpu().1);
-        let count = SHORT.saturating_sub(1000).min(self.length);
-        world.sink.wait_answered("a backlog", before + count, Duration::from_secs(60)).await;
+        // Of a very short one some stay: one that was answered in the last turn and not acked is not answered again.
+        let enough = (some + TAKEN).min(self.length / 10 * 9);
+        world.sink.wait_answered("a backlog", before + enough, Duration::from_secs(60)).await;
         self.done += (answered() - before).saturating_sub(some);
         self.cpu += self.parts.cpu().1 - begun;
         self.parts.stop_worker().await;
@@ -151,7 +154,7 @@ impl Backlog {
     }
 }
 
-/// Both by turns. The long one is filled before them all, which takes longer than they do.
+/// Both by turns. The long one is filled before the first turn, which takes longer than all of them.
 async fn backlogs(world: &World, results: &mut Results) {
     let mut them = [
         Backlog::new(world, "long", world.options.backlog, "a long backlog").await,

@@ -84,11 +84,11 @@ pub struct Services {
 
 struct Service {
     http: reqwest::Client,
-    url: reqwest::Url,
+    /// What is the same in all requests: the address, the table's own headers, the bearer token (or user and password of
+    /// the address), and what a body is.
+    template: reqwest::Request,
     timeout: Duration,
     retry: Option<(Duration, Duration)>,
-    /// Those of every request: the table's own, the bearer token, and what a body is.
-    headers: HeaderMap,
     signer: Option<Signer>,
     slots: Semaphore,
     connections: Connections,
@@ -101,9 +101,9 @@ impl Services {
         let service = |it: Placed| {
             events::service_begun(&it.name);
             let client = http.client(it.config.http2).clone();
-            (it.name, Service::new(client, it.url, it.timeout, &it.config))
+            Ok((it.name, Service::new(client, it.url, it.timeout, &it.config)?))
         };
-        Ok(Self { known: known.into_iter().map(service).collect() })
+        Ok(Self { known: known.into_iter().map(service).collect::<Result<_, _>>()? })
     }
 
     /// Whether it has an address: of a built-in one that no route names, nobody has to tell it.
@@ -138,7 +138,12 @@ impl Services {
 }
 
 impl Service {
-    fn new(http: reqwest::Client, url: reqwest::Url, timeout: Duration, config: &ServiceConfig) -> Self {
+    fn new(
+        http: reqwest::Client,
+        url: reqwest::Url,
+        timeout: Duration,
+        config: &ServiceConfig,
+    ) -> Result<Self, reqwest::Error> {
         let limits = Limits {
             calls: config.breaker_calls,
             percent: config.breaker_percent,
@@ -149,17 +154,17 @@ impl Service {
         if config.http2 == Some(true) {
             connections.speaks(Version::HTTP_2);
         }
-        Self {
+        let template = http.post(url).headers(headers(config)).build()?;
+        Ok(Self {
             http,
-            url,
+            template,
             timeout,
             retry: config.retry.then_some((config.retry_min, config.retry_max)),
-            headers: headers(config),
             signer: config.sign.as_deref().map(Signer::new),
             slots: Semaphore::new(config.concurrency as usize),
             connections,
             breaker: Mutex::new(Breaker::new(limits)),
-        }
+        })
     }
 
     async fn call(
@@ -216,12 +221,12 @@ impl Service {
 
     /// An error where what is to be a header's value can't be one.
     fn request(&self, request: &Request, span: &Span) -> Result<reqwest::Request, InvalidHeaderValue> {
-        let mut asked = reqwest::Request::new(Method::POST, self.url.clone());
+        let mut asked = reqwest::Request::new(Method::POST, self.template.url().clone());
         let id = HeaderValue::try_from(&request.request_id)?;
         let traceparent = span.traceparent();
         let traceparent = HeaderValue::try_from(traceparent.as_ref().unwrap_or(&request.traceparent))?;
         let headers = asked.headers_mut();
-        headers.clone_from(&self.headers);
+        headers.clone_from(self.template.headers());
         headers.append(&REQUEST_ID, id.clone());
         headers.append(&IDEMPOTENCY_KEY, id);
         headers.append(&TRACEPARENT, traceparent);

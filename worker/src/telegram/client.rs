@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use reqwest::header::{self, HeaderValue};
-use reqwest::{Method, Request};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -302,7 +301,8 @@ impl Telegram {
             why: "the method is part of no address".to_owned(),
             ambiguous: false,
         })?;
-        let mut request = Request::new(Method::POST, address);
+        // The builder makes a header of an address's user and password.
+        let mut request = self.http.post(address).build().map_err(failed)?;
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *request.body_mut() = Some(serde_json::to_vec(params).unwrap_or_default().into());
         let mut response = self.http.execute(request).await.map_err(failed)?;

@@ -1,5 +1,5 @@
 -- Begins an update: seen before, attempt, claim, session, rate limit. See `Store::begin` for what it promises.
--- KEYS: update, session, bucket, sticky, album, all under one hash tag; the last ones only where a flag says so.
+-- KEYS: update, session, bucket, sticky, album, all under one hash tag; without the last ones that no flag asks for.
 -- ARGV: worker, flags, user or '', session's seconds, when the user acted (ms), requests, window (ms), the other parts' update_ids
 -- Flags, each 0 or 1: suspect? after a panic? charged? in an album? could a sticky service take it? charged only if one
 --       does? handled as an album?

@@ -151,7 +151,7 @@ impl Connector {
 
 fn manager(client: &Client) -> Result<Connection, RedisError> {
     let config = ConnectionManagerConfig::new()
-        // Each call has a time already.
+        // `Store::guard` gives each call its time.
         .set_response_timeout(None)
         .set_connection_timeout(Some(CONNECT))
         .set_number_of_retries(0);

@@ -15,6 +15,7 @@ mod steps;
 mod upkeep;
 
 use std::fmt::Display;
+use std::io::{self, ErrorKind::TimedOut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -106,29 +107,25 @@ impl Store {
             return Err(StoreError::Away);
         }
         let Some(connection) = self.connection() else { return Err(StoreError::Away) };
-        let error = match tokio::time::timeout(CALL, call(connection)).await {
-            Ok(Ok(value)) => {
+        let late = |_| Err(io::Error::new(TimedOut, format!("no answer within {CALL:?}")).into());
+        match tokio::time::timeout(CALL, call(connection)).await.unwrap_or_else(late) {
+            Ok(value) => {
                 // One call may be late on a busy machine: while others are answered, Redis is not away.
                 if self.0.breakers.answered(part) {
                     self.0.says(None);
                 }
                 return Ok(value);
             }
-            Ok(Err(error)) if is_of_the_key(&error) => {
-                events::store_failed(&error);
-                return Err(StoreError::Away);
-            }
-            Ok(Err(error)) => {
+            Err(error) if is_of_the_key(&error) => events::store_failed(&error),
+            Err(error) => {
                 self.mend(part, &error);
-                error.to_string()
+                self.0.failed(part, &error);
             }
-            Err(_) => format!("no answer within {CALL:?}"),
-        };
-        self.0.failed(part, &error);
+        }
         Err(StoreError::Away)
     }
 
-    /// A server that answers and says no (a replica, one that loads its data or has lost its master) may not be the
+    /// Where the sentinels may name another master by now, they are asked. A server that answers and says no (a replica, one that loads its data or has lost its master) may not be the
     /// one that the address leads to by now, or that the sentinels call the master. The connection stands, so nobody
     /// else would make a new one. What a cluster's servers say is for the library, which follows them.
     fn mend(&self, part: usize, error: &RedisError) {

@@ -1,6 +1,6 @@
 -- One write of an update that was begun. See `Store` for what each step promises.
--- KEYS: update; of a plan, session, sticky, and the other parts of the album, as far as they are needed; of a finish,
---       these parts. ARGV: worker, step, and what the step needs.
+-- KEYS: update; of a plan, session, sticky, and the other parts of the album, up to the last that is needed; of a
+--       finish, these parts. ARGV: worker, step, and what the step needs.
 -- Returns 1, or 0 where another worker has claimed the update since.
 local worker, step = ARGV[1], ARGV[2]
 

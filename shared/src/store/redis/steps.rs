@@ -43,7 +43,7 @@ impl Store {
         let charge = begin.charge.as_ref();
         let album = charge.and_then(|charge| charge.album);
         let mut named = vec![keys.update(), keys.session(), keys.bucket()];
-        // Each costs the server something, and most updates need neither.
+        // Each costs the server something: few updates need an album's, and many no sticky service's.
         if begin.sticky_in.is_some() || album.is_some() {
             named.push(keys.sticky(begin.sticky_in.unwrap_or_default()));
         }
