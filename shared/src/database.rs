@@ -47,7 +47,7 @@ pub struct Kind {
 const WAITING: usize = 1024;
 
 /// Reads that are under way at once, each on a thread. Where each of 32 partitions had one, `tgw run` had 55 threads of the
-/// runtime's under load and took no more updates a second (docs/performance.md).
+/// runtime's under load and took no more updates a second (docs/performance-changes.md).
 const READS: usize = 4;
 
 /// How long a probe is waited for.

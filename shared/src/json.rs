@@ -3,7 +3,7 @@
 //! matches nothing. Nothing here recurses over the input, so depth costs no stack.
 //!
 //! Whether a text is JSON is asked once, of serde_json. Within one that is, values are found by their ends alone, so
-//! that a field three levels down is not parsed three times (docs/performance.md).
+//! that a field three levels down is not parsed three times (docs/performance-changes.md).
 
 use std::borrow::Cow;
 use std::fmt;

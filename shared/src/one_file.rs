@@ -7,7 +7,7 @@ use crate::queue::embedded as queue;
 use crate::store::embedded as store;
 
 /// The file. The store is not saved from a damaged one: it may lose its memory, as Redis may (contract 3.8). With a cache
-/// of 32 MiB it took no more updates a second (docs/performance.md).
+/// of 32 MiB it took no more updates a second (docs/performance-changes.md).
 pub const FILE: Kind = Kind { name: "tgw.redb", cache: 8 * 1024 * 1024, salvage: queue::salvage };
 
 /// The open file.

@@ -28,7 +28,7 @@ const FEW: usize = 64;
 
 /// How long a call waits at most. So late are calls of a slow peer when more of them are under way than were in the last
 /// minute: one of three seconds does not show it. With a quarter of it, and half as many places, a machine that is busy
-/// itself took its own delay for the peer's (docs/performance.md).
+/// itself took its own delay for the peer's (docs/performance-changes.md).
 const WAIT: Duration = Duration::from_millis(100);
 
 /// The places of one peer.

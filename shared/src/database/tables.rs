@@ -1,5 +1,5 @@
-//! What a write works on. To open a table costs a third of what it costs to put a record into it (docs/performance.md), so
-//! all writes of a transaction share those that one of them has opened.
+//! What a write works on. To open a table costs a third of what it costs to put a record into it
+//! (docs/performance-changes.md), so all writes of a transaction share those that one of them has opened.
 
 use redb::{Key, Table, TableDefinition, Value, WriteTransaction};
 

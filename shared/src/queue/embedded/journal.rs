@@ -12,8 +12,8 @@ pub(super) const UPDATES: TableDefinition<'static, (u16, u64), &'static [u8]> =
     TableDefinition::new("queue-updates");
 
 /// The journal of the updates of all partitions, in the order in which they came: so a commit writes pages at one place of
-/// the file. With a journal for each of 32 partitions it wrote at 32 places, three times the bytes (docs/performance.md).
-/// On people's disks: never changed.
+/// the file. With a journal for each of 32 partitions it wrote at 32 places, three times the bytes
+/// (docs/performance-changes.md). On people's disks: never changed.
 const TOGETHER: u16 = 1003;
 
 /// The bits of a sequence that have the partition's number, at most 1,002.

@@ -3,7 +3,7 @@
 //! broker's x-death does not survive a republish (facts R13).
 //!
 //! A table of headers costs: the broker reads it, and so does lapin, entry by entry. The five values of every update in
-//! one took the broker and lapin a sixth of all that a confirmed publish costs (docs/performance.md).
+//! one took the broker and lapin a sixth of all that a confirmed publish costs (docs/performance-changes.md).
 
 use bytes::Bytes;
 use lapin::BasicProperties;
