@@ -171,8 +171,8 @@ fn costs<'a>(world: &'a World, ingress: &'a Process, worker: &'a Process) -> Vec
     ]
 }
 
-/// Before so many a fifth as many go, and are not counted: what has rested since its last turn takes up to a fifth more of the
-/// processor at first, so that whoever rested for less would seem cheaper.
+/// Before so many a fifth as many go, and are not counted, so that whoever rested for less since its last turn does not seem
+/// cheaper by that.
 pub async fn warm_up(world: &World, target: &Target, count: u64, chats: u64) {
     sends(world, target, count / 5, chats).await;
 }
