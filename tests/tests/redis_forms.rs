@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::{
-    Answer, Certificates, LONG, Process, Redis, RedisCluster, RedisOptions, RedisSentinels, Update, World,
-    WorldBuilder, introduce, now, pause, say, under_load, until_known, wait_for,
+    Answer, Certificates, Gate, LONG, Process, Redis, RedisCluster, RedisOptions, RedisSentinels, Update,
+    World, WorldBuilder, introduce, now, pause, say, under_load, until_known, wait_for,
 };
 use serde_json::{Value, json};
 
@@ -269,6 +269,33 @@ async fn one_of_a_cluster_that_hangs_takes_no_others_chats_with_it() {
     assert!(known >= rounds * 3 / 4, "the other server's chat was known {known} times of {rounds}");
     cluster.nodes[0].thaw();
     well_again(&world, lost, "internal-7").await;
+}
+
+/// Two users' updates of one chat are kept by two servers, and that of the first hangs when its end is to be kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chats_next_update_is_handled_once_it_is_known_how_the_end_before_it_was_kept() {
+    let mut cluster = RedisCluster::private(false, RedisOptions::default()).await;
+    let world = World::distributed().redis(cluster.url()).await;
+    let (one, other) = (user_of(&world, &cluster, 0).await, user_of(&world, &cluster, 1).await);
+    for user in [one, other] {
+        introduce(&world, user, "known").await;
+    }
+    let (chat, gate, asked) = (world.user(), Gate::default(), world.conversation.count());
+    world.telegram.script("sendMessage", 1, gate.holds(Answer::Json(json!({"ok": true, "result": {}}))));
+    for user in [one, other] {
+        world.accept(&Update::text(user, "to all").set("/message/chat/id", json!(chat))).await;
+    }
+    world.wait_metric("tgw_partition_updates", &[("state", "in_hand")], 2.0).await;
+    gate.wait_for(1).await;
+    cluster.nodes[0].freeze();
+    let failures = async || world.worker().metrics().await.sum("tgw_store_failures_total", &[]);
+    let before = failures().await;
+    gate.open();
+    assert_eq!(world.conversation.wait_for(asked + 2).await[asked + 1].body()["user_id"], "known");
+    assert!(failures().await > before, "it was not known yet that the end could not be kept");
+    cluster.nodes[0].thaw();
+    world.telegram.wait_texts(chat, 2).await;
+    world.assert_no_dead_letters().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,17 @@
-//! A lane per chat: first in, first out, one at a time; any number of lanes at once, up to the permits. A
-//! lane with nothing to do does not exist. What belongs together is gathered to one. Knows nothing of updates: a test
-//! drives it with numbers.
+//! A lane per chat: first in, first out, one at a time; any number of lanes at once, up to the permits. The next job is begun
+//! while it is being kept how the one before ended, and goes on after that. A lane with nothing to do does not exist. What
+//! belongs together is gathered to one. Knows nothing of updates: a test drives it with numbers.
 
 mod hand;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
-use tokio::sync::{Notify, Semaphore};
+use futures_util::future::join;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +47,14 @@ pub enum Next {
     Halted,
 }
 
+/// What came of a job.
+pub enum Worked<E> {
+    /// It is done, and how it ends is to be kept.
+    ToKeep(E),
+    /// It is not done, or there is nothing to keep.
+    Ended(Next),
+}
+
 /// What a job listens to.
 #[derive(Clone, Default)]
 pub struct Signals {
@@ -57,6 +67,8 @@ pub struct Signals {
 /// Does the jobs.
 pub trait Work: Send + Sync + 'static {
     type Job: Send + 'static;
+    /// How a job ends, as long as that is not kept.
+    type End: Send;
     /// What is left to know of a job that did not end.
     type Mark: Send;
 
@@ -75,12 +87,17 @@ pub trait Work: Send + Sync + 'static {
     /// Whether a late job belongs before one that waits in its lane.
     fn belongs_before(&self, late: &Self::Job, waiting: &Self::Job) -> bool;
 
-    /// Does one. What comes back beside is what was gathered and not done: it is the lane's next job.
+    /// Does one. What comes back beside is what was gathered and not done: it is the lane's next job. Until `before` is
+    /// cancelled it may be begun, and no more: then it is kept how the job before ended, or known that it can't be.
     fn work(
         &self,
         job: Self::Job,
         signals: Signals,
-    ) -> impl Future<Output = (Next, Option<Self::Job>)> + Send;
+        before: Option<CancellationToken>,
+    ) -> impl Future<Output = (Worked<Self::End>, Option<Self::Job>)> + Send;
+
+    /// Keeps how one ended. Meanwhile the lane's next is begun.
+    fn keep(&self, end: Self::End) -> impl Future<Output = Next> + Send;
 
     /// A job was begun and did not end, for no fault of its own.
     fn broken_off(&self, mark: Self::Mark) -> impl Future<Output = ()> + Send;
@@ -96,6 +113,13 @@ impl<W: Work> Drop for Lanes<W> {
     fn drop(&mut self) {
         self.abort();
     }
+}
+
+/// A job that is done. It has its permit until it is kept how it ended.
+struct Unkept<'p, W: Work> {
+    end: W::End,
+    mark: W::Mark,
+    permit: Option<SemaphorePermit<'p>>,
 }
 
 struct Inner<W: Work> {
@@ -134,7 +158,7 @@ impl<W: Work> Lanes<W> {
         let (late, before) = (work.is_late(&job), |late: &_, waiting: &_| work.belongs_before(late, waiting));
         let (since, first) = self.inner.hand().push(key, job, late.then_some(before));
         let Some(job) = first else { return };
-        // In a box of its own, since a task's future is moved at each step of becoming one and of ending, and it has 3.6 KB.
+        // In a box of its own, since a task's future is moved at each step of becoming one and of ending, and it has 3.9 KB.
         self.inner.tasks.spawn(Box::pin(self.inner.clone().drive(key, since, job)));
     }
 
@@ -188,22 +212,36 @@ impl<W: Work> Inner<W> {
     /// Drives a lane until it is empty.
     async fn drive(self: Arc<Self>, key: Option<LaneKey>, since: Arrival, first: W::Job) {
         let (mut since, mut job) = (since, first);
+        // How the job before ended, and what is cancelled when that is kept.
+        let mut keeping = None;
         loop {
             let number = self.hand().start(since.at);
-            if let Some(key) = key {
-                job = self.gather(key, number, since, job).await;
+            let (worked, left) = match keeping.take() {
+                Some((keep, kept)) => {
+                    let start = pin!(self.start(key, number, since, job, Some(kept)));
+                    // What can't be kept has stopped all.
+                    join(keep, start).await.1
+                }
+                None => self.start(key, number, since, job, None).await,
+            };
+            let mut next = left.map(|left| (since, left));
+            match worked {
+                Worked::Ended(Next::Go) => self.hand().ended(number),
+                Worked::Ended(_) => return self.hand().ended(number),
+                Worked::ToKeep(unkept) => {
+                    next = next.or_else(|| self.hand().pop(key?));
+                    let keep = self.keep(number, unkept);
+                    if next.is_some() {
+                        let kept = CancellationToken::new();
+                        let tell = kept.clone();
+                        keeping = Some((Box::pin(keep.map(move |_| tell.cancel())), kept));
+                    } else if keep.await != Next::Go {
+                        return;
+                    }
+                }
             }
-            self.hand().busy += 1;
-            let (next, left) = self.start(job).await;
-            self.hand().ended(number);
-            if next != Next::Go {
-                return;
-            }
-            if let Some(left) = left {
-                job = left;
-                continue;
-            }
-            let Some(next) = key.and_then(|key| self.hand().next_of(key)) else { return };
+            let next = next.or_else(|| self.hand().next_of(key?));
+            let Some(next) = next else { return };
             (since, job) = next;
         }
     }
@@ -252,21 +290,57 @@ impl<W: Work> Inner<W> {
         head
     }
 
-    async fn start(&self, job: W::Job) -> (Next, Option<W::Job>) {
-        let _permit = tokio::select! {
+    /// Gathers what belongs to a lane's head, and does it.
+    async fn start(
+        &self,
+        key: Option<LaneKey>,
+        number: u64,
+        since: Arrival,
+        mut job: W::Job,
+        before: Option<CancellationToken>,
+    ) -> (Worked<Unkept<'_, W>>, Option<W::Job>) {
+        if let Some(key) = key {
+            job = self.gather(key, number, since, job).await;
+        }
+        self.hand().busy += 1;
+        let permit = tokio::select! {
             biased;
-            () = self.signals.halt.cancelled() => return (Next::Halted, None),
+            () = self.signals.halt.cancelled() => return (Worked::Ended(Next::Halted), None),
             // Never closed; without a permit there would just be no bound.
-            permit = self.permits.acquire() => permit,
+            permit = self.permits.acquire() => permit.ok(),
         };
         let mark = self.work.mark(&job);
-        let work = AssertUnwindSafe(self.work.work(job, self.signals.clone())).catch_unwind();
-        let (next, left) = tokio::select! {
+        let work = AssertUnwindSafe(self.work.work(job, self.signals.clone(), before)).catch_unwind();
+        let (worked, left) = tokio::select! {
             biased;
-            () = self.kill.cancelled() => (Next::Stop, None),
+            () = self.kill.cancelled() => (Worked::Ended(Next::Stop), None),
             // What panics here has not ended, and is handed out again.
-            next = work => next.unwrap_or((Next::Stop, None)),
+            worked = work => worked.unwrap_or((Worked::Ended(Next::Stop), None)),
         };
+        let next = match worked {
+            Worked::ToKeep(end) => return (Worked::ToKeep(Unkept { end, mark, permit }), left),
+            Worked::Ended(next) => next,
+        };
+        self.heed(next, mark).await;
+        (Worked::Ended(next), left)
+    }
+
+    /// Keeps how a job ended.
+    async fn keep(&self, number: u64, Unkept { end, mark, permit }: Unkept<'_, W>) -> Next {
+        let keep = AssertUnwindSafe(self.work.keep(end)).catch_unwind();
+        let next = tokio::select! {
+            biased;
+            () = self.kill.cancelled() => Next::Stop,
+            next = keep => next.unwrap_or(Next::Stop),
+        };
+        self.heed(next, mark).await;
+        drop(permit);
+        self.hand().ended(number);
+        next
+    }
+
+    /// Stops all behind a job that did not end.
+    async fn heed(&self, next: Next, mark: W::Mark) {
         if next == Next::Stop {
             self.signals.halt.cancel();
             self.signals.abort.cancel();
@@ -274,7 +348,6 @@ impl<W: Work> Inner<W> {
         if matches!(next, Next::Stop | Next::PutBack) {
             self.work.broken_off(mark).await;
         }
-        (next, left)
     }
 
     fn hand(&self) -> MutexGuard<'_, Hand<W::Job>> {

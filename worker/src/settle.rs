@@ -22,7 +22,7 @@ use crate::handle::outcome::{Death, Done, Outcome};
 use crate::handle::{Attempt, Handled, Handler, Spinner, request_id};
 use crate::incoming::Incoming;
 use crate::job::{Group, Hand, Job, Part, Update};
-use crate::lanes::{LaneKey, Next, Signals, Work};
+use crate::lanes::{LaneKey, Next, Signals, Work, Worked};
 use crate::messages::{Queued, is_message};
 use crate::routing::Routing;
 use crate::spans;
@@ -65,7 +65,12 @@ impl Settler {
     }
 
     /// What comes back beside is what is to be handled after it.
-    async fn settle(&self, mut group: Box<Group>, signals: &Signals) -> (Next, Option<Group>) {
+    async fn settle(
+        &self,
+        mut group: Box<Group>,
+        signals: &Signals,
+        before: Option<&CancellationToken>,
+    ) -> (Worked<Ending>, Option<Group>) {
         let routing = self.handler.routing.borrow().clone();
         let head = &group.head.update;
         // The table may have been read again since they were gathered.
@@ -79,7 +84,8 @@ impl Settler {
         let begun = Instant::now();
         let request_id = self.request_id(&group.head.update);
         let span = spans::handling(&group.head.update.envelope, &group.head.update.key, &request_id);
-        let Handled { outcome, with } = self.attempts(&group, &routing, &request_id, &span, signals).await;
+        let Handled { outcome, with } =
+            self.attempts(&group, &routing, &request_id, &span, signals, before).await;
         spans::handled(&span, &outcome);
         let is_with = |part: &Part| with.contains(&part.update.id());
         let (others, apart): (Vec<Part>, _) =
@@ -88,8 +94,8 @@ impl Settler {
         left.splice(0..0, apart);
         let user = group.head.update.incoming.user.as_ref().map(|user| user.id);
         events::handled(&outcome, &request_id, user, begun.elapsed(), 1 + group.others.len());
-        let next = self.conclude(group, outcome, &span, signals).await;
-        (next, Group::of_all(left))
+        let worked = self.conclude(group, outcome, span, signals).await;
+        (worked, Group::of_all(left))
     }
 
     /// Buries what is no update.
@@ -101,49 +107,35 @@ impl Settler {
         }
     }
 
-    /// Makes the outcome durable, and acks what it is the outcome of.
+    /// Makes the outcome durable, but for its end.
     async fn conclude(
         &self,
-        mut group: Box<Group>,
+        group: Box<Group>,
         outcome: Outcome,
-        span: &Span,
+        span: Span,
         signals: &Signals,
-    ) -> Next {
+    ) -> Worked<Ending> {
         let end = match outcome {
             // Told to come to an end, it need not take the others with it.
             Outcome::Stay if signals.halt.is_cancelled() && !signals.abort.is_cancelled() => {
-                return Next::PutBack;
+                return Worked::Ended(Next::PutBack);
             }
-            Outcome::Stay => return Next::Stop,
-            Outcome::NotBegun => return Next::Halted,
+            Outcome::Stay => return Worked::Ended(Next::Stop),
+            Outcome::NotBegun => return Worked::Ended(Next::Halted),
             // Its end is recorded, as done or as dead, if only in this process's memory: the ack was missing.
-            Outcome::Done(Done::Seen) => return acked(group.head.receipt, Kept::No).await,
+            Outcome::Done(Done::Seen) => return Worked::Ended(acked(group.head.receipt, Kept::No).await),
             Outcome::Done(_) => End::Done,
-            Outcome::Dead(death) => match self.bury(&group, &death, span, &signals.abort).await {
+            Outcome::Dead(death) => match self.bury(&group, &death, &span, &signals.abort).await {
                 Ok(()) => End::Dead,
-                Err(Unburied) => return Next::Stop,
+                Err(Unburied) => return Worked::Ended(Next::Stop),
             },
         };
-        let _finishing = span.child("finish", Kind::Internal);
-        let parts: Vec<u64> = group.others.iter().map(|part| part.update.id()).collect();
-        let Handler { store, worker, recent, .. } = &*self.handler;
-        let kept = match store.finish(&group.head.update.key, worker, end, &parts).await {
-            Ok(()) => Kept::Yes,
-            Err(StoreError::Away) => Kept::No,
-            Err(StoreError::Fenced) => return Next::Stop,
-        };
+        // Now, since the same update may be the lane's next. Also where its end is not kept, because another worker has it by
+        // now: all that there was to do for it is done.
         for update in group.updates() {
-            recent.insert(&update.key);
+            self.handler.recent.insert(&update.key);
         }
-        // The first part last: what a crash leaves of the album is asked for under the same key, also where no store
-        // remembers that it has ended.
-        for receipt in std::mem::take(&mut group.others).into_iter().map(|part| part.receipt) {
-            let next = acked(receipt, kept).await;
-            if next != Next::Go {
-                return next;
-            }
-        }
-        acked(group.head.receipt, kept).await
+        Worked::ToKeep(Ending { group, end, span })
     }
 
     /// Handles an update until it is handled without a panic, or has panicked once too often (invariant I7).
@@ -154,6 +146,7 @@ impl Settler {
         request_id: &str,
         span: &Span,
         signals: &Signals,
+        before: Option<&CancellationToken>,
     ) -> Handled {
         let Group { head: Part { update: head, .. }, others } = group;
         let album: Vec<&Incoming> = others.iter().map(|part| &part.update.incoming).collect();
@@ -171,18 +164,22 @@ impl Settler {
                 after_panic,
                 halt: &signals.halt,
                 abort: &signals.abort,
+                before,
                 spinner: head.spinner.as_ref(),
                 span,
             })
         });
-        handled.await.unwrap_or_else(|| {
+        if let Some(handled) = handled.await {
+            return handled;
+        }
+        // It may have panicked before it was begun.
+        let outcome = if is_over(before, &signals.abort).await {
             let error = format!("its handler panicked {PANICS} times");
-            let death = Death { attempts: PANICS, ..Death::new(Reason::Poison, error) };
-            Handled {
-                outcome: Outcome::Dead(death),
-                with: others.iter().map(|part| part.update.id()).collect(),
-            }
-        })
+            Outcome::Dead(Death { attempts: PANICS, ..Death::new(Reason::Poison, error) })
+        } else {
+            Outcome::Stay
+        };
+        Handled { outcome, with: others.iter().map(|part| part.update.id()).collect() }
     }
 
     /// Of the update; of a message that answers one, that one's.
@@ -229,8 +226,16 @@ impl Settler {
 /// The letter is not known to be published: the update stays.
 struct Unburied;
 
+/// What was handled, and how that ends.
+pub struct Ending {
+    group: Box<Group>,
+    end: End,
+    span: Span,
+}
+
 impl Work for Settler {
     type Job = Job;
+    type End = Ending;
     type Mark = Option<UpdateKey>;
 
     fn mark(&self, job: &Job) -> Option<UpdateKey> {
@@ -270,17 +275,43 @@ impl Work for Settler {
         late.head.update.id() < waiting.head.update.id()
     }
 
-    async fn work(&self, job: Job, signals: Signals) -> (Next, Option<Job>) {
+    async fn work(
+        &self,
+        job: Job,
+        signals: Signals,
+        before: Option<CancellationToken>,
+    ) -> (Worked<Ending>, Option<Job>) {
         match job {
             Job::Updates(group) => {
-                let (next, left) = self.settle(group, &signals).await;
-                (next, left.map(|left| Job::Updates(Box::new(left))))
+                let (worked, left) = self.settle(group, &signals, before.as_ref()).await;
+                (worked, left.map(|left| Job::Updates(Box::new(left))))
             }
             Job::NoUpdate(stray) => {
                 let (body, receipt) = *stray;
-                (self.settle_malformed(body, receipt, &signals).await, None)
+                (Worked::Ended(self.settle_malformed(body, receipt, &signals).await), None)
             }
         }
+    }
+
+    /// Records the end, and acks what it is the end of.
+    async fn keep(&self, Ending { mut group, end, span }: Ending) -> Next {
+        let _finishing = span.child("finish", Kind::Internal);
+        let parts: Vec<u64> = group.others.iter().map(|part| part.update.id()).collect();
+        let Handler { store, worker, .. } = &*self.handler;
+        let kept = match store.finish(&group.head.update.key, worker, end, &parts).await {
+            Ok(()) => Kept::Yes,
+            Err(StoreError::Away) => Kept::No,
+            Err(StoreError::Fenced) => return Next::Stop,
+        };
+        // The first part last: what a crash leaves of the album is asked for under the same key, also where no store
+        // remembers that it has ended.
+        for receipt in std::mem::take(&mut group.others).into_iter().map(|part| part.receipt) {
+            let next = acked(receipt, kept).await;
+            if next != Next::Go {
+                return next;
+            }
+        }
+        acked(group.head.receipt, kept).await
     }
 
     /// The partition is lost or handed over, which is no attempt (design 3).
@@ -294,6 +325,14 @@ impl Work for Settler {
             Err(_) => tracing::debug!("the store does not say whether an attempt that was broken off counts"),
         }
     }
+}
+
+/// Waits until it is kept how the one before ended. False if that stopped all.
+async fn is_over(before: Option<&CancellationToken>, abort: &CancellationToken) -> bool {
+    if let Some(before) = before {
+        before.cancelled().await;
+    }
+    !abort.is_cancelled()
 }
 
 /// Runs `attempt` again after each panic; nothing comes of what panics every time. Its argument is whether the one
@@ -335,19 +374,43 @@ async fn acked(receipt: Receipt, kept: Kept) -> Next {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
     /// In bytes. Each update in hand has one, up to `CONCURRENCY` of them.
-    fn size_of_work<'s, F: Future>(_: impl FnOnce(&'s Settler, Job, Signals) -> F) -> usize {
+    fn size_of_work<'s, F: Future>(
+        _: impl FnOnce(&'s Settler, Job, Signals, Option<CancellationToken>) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    /// Likewise of the one before it in its lane, as long as its end is being kept.
+    fn size_of_keep<'s, F: Future>(_: impl FnOnce(&'s Settler, Ending) -> F) -> usize {
         size_of::<F>()
     }
 
     #[test]
     fn an_update_in_hand_takes_no_more_than_it_did() {
-        let size = size_of_work(|settler, job, signals| settler.work(job, signals));
+        let size = size_of_work(|settler, job, signals, before| settler.work(job, signals, before));
         assert!(size <= 3_500, "{size} bytes, and 3,264 were measured");
+        let size = size_of_keep(|settler, ending| settler.keep(ending));
+        assert!(size <= 1_000, "{size} bytes, and 880 were measured");
+    }
+
+    #[tokio::test]
+    async fn what_panicked_is_buried_after_the_end_before_it_unless_that_stopped_all() {
+        for stopped in [false, true] {
+            let (before, abort) = (CancellationToken::new(), CancellationToken::new());
+            let mut over = pin!(is_over(Some(&before), &abort));
+            assert_eq!(over.as_mut().now_or_never(), None);
+            if stopped {
+                abort.cancel();
+            }
+            before.cancel();
+            assert_eq!(over.await, !stopped);
+        }
     }
 
     #[tokio::test]

@@ -50,12 +50,13 @@ impl Handler {
             match self.store.begin(&begin).await {
                 Ok(store::Begun::Run(run)) => return Begun::Run { run, store_away: false, place },
                 Ok(store::Begun::Ended) => return Begun::Ended,
-                Ok(store::Begun::Suspect(tries)) if !begin.suspect => {
+                // One that was told to stop meanwhile, by the end before it, asks for nothing more.
+                Ok(store::Begun::Suspect(tries)) if !begin.suspect && !attempt.abort.is_cancelled() => {
                     events::suspect(attempt.request_id, tries);
                     begin.suspect = true;
                     company = Company::after_tries(tries);
                 }
-                // The second is never said: it was told that this may be one.
+                // A second one is never said: it was told that this may be one.
                 Err(StoreError::Fenced) | Ok(store::Begun::Suspect(_)) => return Begun::Fenced,
                 // It may have been done in part, and only the store knows: a store that stays away no longer
                 // than the breaker makes it seem is waited for.

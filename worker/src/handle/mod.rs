@@ -100,6 +100,8 @@ pub struct Attempt<'a> {
     pub halt: &'a CancellationToken,
     /// Cancelled when the partition is lost or given back.
     pub abort: &'a CancellationToken,
+    /// Cancelled when it is kept how the one before it in its lane ended: until then it is begun, and no more.
+    pub before: Option<&'a CancellationToken>,
     /// The callback's loading sign, if the update is one whose sign is ours to stop.
     pub spinner: Option<&'a Spinner>,
     /// What the spans of its steps hang under.
@@ -150,20 +152,32 @@ impl Handler {
         };
         let span = attempt.span.child("begin", Kind::Internal);
         let alone = |outcome| Handled { outcome, with: Vec::new() };
-        let (run, store_away, _place) =
-            match attempt.abort.run_until_cancelled(pin!(self.begin(&attempt, found.as_ref()))).await {
-                Some(Begun::Run { run, store_away, place }) => (run, store_away, place),
-                Some(Begun::Ended) => return alone(Outcome::Done(Done::Seen)),
-                Some(Begun::Halted) => return alone(Outcome::NotBegun),
-                Some(Begun::Fenced) | None => return alone(Outcome::Stay),
-            };
-        span.end();
+        let (run, store_away, _place) = match attempt
+            .abort
+            .run_until_cancelled(pin!(self.begin_behind(&attempt, found.as_ref(), span)))
+            .await
+        {
+            Some(Begun::Run { run, store_away, place }) => (run, store_away, place),
+            Some(Begun::Ended) => return alone(Outcome::Done(Done::Seen)),
+            Some(Begun::Halted) => return alone(Outcome::NotBegun),
+            Some(Begun::Fenced) | None => return alone(Outcome::Stay),
+        };
         // A service may remember its answer to what it was asked first: a part that was not in that is asked for by itself.
         let is_in = |part: &&Incoming| store_away || run.album.contains(&part.update_id);
         let album: Vec<&Incoming> = attempt.album.iter().copied().filter(is_in).collect();
         let attempt = Attempt { album: &album, ..attempt };
         let outcome = self.handle_begun(&attempt, message, found.as_ref(), (&run, store_away)).await;
         Handled { outcome, with: attempt.album_ids() }
+    }
+
+    /// Begins it while it is being kept how the one before ended, and waits for that.
+    async fn begin_behind(&self, attempt: &Attempt<'_>, found: Option<&Found<'_>>, span: Span) -> Begun<'_> {
+        let begun = self.begin(attempt, found).await;
+        span.end();
+        if let Some(before) = attempt.before {
+            before.cancelled().await;
+        }
+        begun
     }
 
     fn find<'r>(&self, attempt: &Attempt<'r>, sticky: Option<&str>) -> Option<Found<'r>> {

@@ -23,7 +23,7 @@ pub(super) struct Hand<J> {
     next: u64,
     /// How many have arrived.
     arrived: u64,
-    /// How many are done, or wait for a permit to be: those that end by themselves and make room.
+    /// How many are being done or kept, or wait for a permit: those that end by themselves and make room.
     pub busy: usize,
     pub supply: Supply,
     /// As many can be in hand, as far as is known: no more are handed out until one has ended.
@@ -158,7 +158,7 @@ impl<J> Hand<J> {
     }
 
     /// Until when what follows that one may not have been handed out: until now, where nothing is handed out at the moment
-    /// and that will change without this lane's doing anything; never where a hand full of others has come since.
+    /// and that will change without what is gathered here; never where a hand full of others has come since.
     pub fn kept_out_until(&self, last: Arrival) -> Option<Instant> {
         if self.arrived.saturating_sub(last.number) >= self.room as u64 {
             return None;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// Writes down when each job began and ended; a job takes as many ms as it says.
+/// Writes down when each job began and ended; a job takes as many ms as it says, and so does the keeping of its end.
 #[derive(Default)]
 struct Diary(Mutex<Vec<(&'static str, u32)>>);
 
@@ -12,6 +12,8 @@ struct Job {
     name: u32,
     takes_ms: u64,
     next: Next,
+    /// How long it takes to keep that it is done, and what comes of it.
+    keeping: (u64, Next),
     /// Jobs of one set are done as one.
     set: Option<u32>,
     /// The names of those that were joined.
@@ -26,6 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(1000);
 
 impl Work for Diary {
     type Job = Job;
+    type End = (u32, (u64, Next));
     type Mark = u32;
 
     fn mark(&self, job: &Job) -> u32 {
@@ -58,18 +61,39 @@ impl Work for Diary {
         self.0.lock().unwrap().push(("broken off", name));
     }
 
-    async fn work(&self, job: Job, signals: Signals) -> (Next, Option<Job>) {
+    async fn keep(&self, (name, (ms, next)): (u32, (u64, Next))) -> Next {
+        if ms > 0 {
+            self.0.lock().unwrap().push(("keep", name));
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            self.0.lock().unwrap().push(("kept", name));
+        }
+        next
+    }
+
+    async fn work(
+        &self,
+        job: Job,
+        signals: Signals,
+        before: Option<CancellationToken>,
+    ) -> (Worked<Self::End>, Option<Job>) {
         self.0.lock().unwrap().push(("begin", job.name));
         self.0.lock().unwrap().extend(job.with.iter().map(|name| ("with", *name)));
+        if let Some(before) = before {
+            signals.abort.run_until_cancelled(before.cancelled()).await;
+        }
         tokio::select! {
-            () = signals.abort.cancelled() => return (Next::Stop, None),
+            () = signals.abort.cancelled() => return (Worked::Ended(Next::Stop), None),
             () = tokio::time::sleep(Duration::from_millis(job.takes_ms)) => {}
         }
         self.0.lock().unwrap().push(("end", job.name));
         // A set that takes no time is done by its first job alone; the others are left.
         let mut left = job.with.into_iter().filter(|_| job.takes_ms == 0);
         let left = left.next().map(|name| Job { name, with: left.collect(), ..one(name, job.set, 0) });
-        (job.next, left)
+        let worked = match job.next {
+            Next::Go => Worked::ToKeep((job.name, job.keeping)),
+            next => Worked::Ended(next),
+        };
+        (worked, left)
     }
 }
 
@@ -78,7 +102,7 @@ fn job(name: u32, takes_ms: u64) -> Job {
 }
 
 fn one(name: u32, set: Option<u32>, takes_ms: u64) -> Job {
-    Job { name, takes_ms, next: Next::Go, set, with: Vec::new(), late: false }
+    Job { name, takes_ms, next: Next::Go, keeping: (0, Next::Go), set, with: Vec::new(), late: false }
 }
 
 fn lanes(permits: usize) -> (Arc<Diary>, Lanes<Diary>) {
@@ -96,6 +120,69 @@ async fn a_chats_jobs_run_one_at_a_time_in_their_order() {
     let expected: Vec<_> = (0..5).flat_map(|name| [("begin", name), ("end", name)]).collect();
     assert_eq!(*diary.0.lock().unwrap(), expected);
     assert!(lanes.inner.hand().is_idle(), "an idle lane costs something");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_is_begun_while_an_end_is_kept_and_goes_on_after_it() {
+    let (diary, lanes) = lanes(10);
+    for name in 1..=3 {
+        lanes.push(CHAT, Job { keeping: (20, Next::Go), ..job(name, 10) });
+    }
+    tokio::time::sleep(Duration::from_millis(15)).await;
+    assert_eq!(lanes.in_hand(), 3, "one whose end is not kept is in hand");
+    lanes.idle().await;
+    let one_by_one = [
+        [("begin", 1), ("end", 1), ("keep", 1), ("begin", 2), ("kept", 1)],
+        [("end", 2), ("keep", 2), ("begin", 3), ("kept", 2), ("end", 3)],
+    ];
+    let expected = [&one_by_one.concat()[..], &[("keep", 3), ("kept", 3)]].concat();
+    assert_eq!(*diary.0.lock().unwrap(), expected);
+    assert!(lanes.inner.hand().is_idle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_behind_an_end_goes_on_after_a_halt_and_a_renewal() {
+    let (diary, lanes) = lanes(10);
+    (1..=3).for_each(|name| lanes.push(CHAT, Job { keeping: (20, Next::Go), ..job(name, 10) }));
+    tokio::time::sleep(Duration::from_millis(15)).await;
+    lanes.renew();
+    assert_eq!(lanes.in_hand(), 0);
+    lanes.push(CHAT, job(1, 10));
+    lanes.halt();
+    lanes.idle().await;
+    let expected = [("begin", 2), ("kept", 1), ("end", 2), ("keep", 2), ("kept", 2)];
+    assert_eq!(diary.0.lock().unwrap()[3..], expected);
+    assert_eq!(lanes.in_hand(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_has_its_permit_until_its_end_is_kept() {
+    let (diary, lanes) = lanes(1);
+    (1..=2).for_each(|name| lanes.push(CHAT, Job { keeping: (20, Next::Go), ..job(name, 10) }));
+    lanes.idle().await;
+    let each = |name| [("begin", name), ("end", name), ("keep", name), ("kept", name)];
+    assert_eq!(*diary.0.lock().unwrap(), [each(1), each(2)].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_goes_on_behind_what_could_not_be_kept() {
+    for killed in [false, true] {
+        let (diary, lanes) = lanes(10);
+        let next = if killed { Next::Go } else { Next::Stop };
+        lanes.push(CHAT, Job { keeping: (20, next), ..job(1, 10) });
+        (2..=3).for_each(|name| lanes.push(CHAT, job(name, 10)));
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        if killed {
+            lanes.kill();
+        }
+        lanes.aborted().await;
+        lanes.idle().await;
+        let expected = match killed {
+            true => vec![("broken off", 1), ("broken off", 2)],
+            false => vec![("kept", 1), ("broken off", 1), ("broken off", 2)],
+        };
+        assert_eq!(diary.0.lock().unwrap()[4..], expected, "after both were begun");
+    }
 }
 
 #[tokio::test(start_paused = true)]

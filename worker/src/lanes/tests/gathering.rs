@@ -55,6 +55,17 @@ async fn what_was_gathered_and_not_done_is_next_before_all_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_is_kept_while_the_next_gathers() {
+    let (diary, lanes) = lanes(10);
+    lanes.push(CHAT, Job { keeping: (20, Next::Go), ..job(1, 10) });
+    lanes.push(CHAT, one(2, Some(1), 10));
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    assert_eq!(done(&diary), [("begin", 1), ("keep", 1), ("kept", 1)]);
+    lanes.idle().await;
+    assert_eq!(done(&diary)[3..], [("begin", 2)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_halt_what_still_gathers_is_not_begun() {
     let (diary, lanes) = lanes(10);
     (1..=2).for_each(|name| lanes.push(CHAT, one(name, Some(1), 10)));

@@ -115,7 +115,8 @@ impl Partition {
         (at.phase, at.wide) = (Phase::Leased, wide);
     }
 
-    /// Begins one in the store, and with that its request is on the wire.
+    /// Begins one in the store, and with that its request is on the wire. (A worker begins it while the end of the one before
+    /// is recorded, and waits for that: a claim that is set a step early, which is left out here.)
     fn start(&self, state: &mut State, worker: At, update: u8) {
         state.workers[worker].lanes = state.workers[worker].lanes.without(update);
         if state.ended.has(update) {
