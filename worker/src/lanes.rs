@@ -249,6 +249,9 @@ impl<W: Work> Inner<W> {
     /// Takes into the lane's head what comes behind it and belongs to it, until something else stands there or nothing
     /// has come for as long as the head waits, or longer where nothing can come. Costs no permit.
     async fn gather(&self, key: LaneKey, number: u64, since: Arrival, mut head: W::Job) -> W::Job {
+        if self.work.gathers(&head).is_none() {
+            return head;
+        }
         let (mut last, mut kept_out) = (since, since.at);
         let arrived = Arc::new(Notify::new());
         while let Some(wait) = self.work.gathers(&head) {

@@ -3,13 +3,13 @@
 //! end together, and what was not handled with them is the lane's next.
 
 mod letter;
+mod panics;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use shared::queue::{Delivery, Envelope, Letter, Publisher, Reason, Receipt};
 use shared::retry::Backoff;
 use shared::store::{End, StoreError, UpdateKey};
@@ -27,9 +27,7 @@ use crate::messages::{Queued, is_message};
 use crate::routing::Routing;
 use crate::spans;
 use letter::letters;
-
-/// As often as this a panic is an attempt; then the update is poison, whatever the store knows.
-const PANICS: u32 = 5;
+use panics::{PANICS, contain};
 
 /// The store's word on an attempt that was broken off is waited for so long: twice what one failed call costs (contract 9).
 const BREAK_OFF: Duration = Duration::from_millis(2500);
@@ -335,21 +333,6 @@ async fn is_over(before: Option<&CancellationToken>, abort: &CancellationToken) 
     !abort.is_cancelled()
 }
 
-/// Runs `attempt` again after each panic; nothing comes of what panics every time. Its argument is whether the one
-/// before panicked.
-async fn contain<T, F>(attempt: impl Fn(bool) -> F) -> Option<T>
-where
-    F: Future<Output = T>,
-{
-    for panics in 0..PANICS {
-        match AssertUnwindSafe(attempt(panics > 0)).catch_unwind().await {
-            Ok(outcome) => return Some(outcome),
-            Err(_) => events::panicked(panics + 1),
-        }
-    }
-    None
-}
-
 /// Whether the store knows that the update has ended: then its ack may be late.
 #[derive(Clone, Copy)]
 enum Kept {
@@ -375,7 +358,8 @@ async fn acked(receipt: Receipt, kept: Kept) -> Next {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures_util::FutureExt as _;
 
     use super::*;
 
@@ -411,31 +395,5 @@ mod tests {
             before.cancel();
             assert_eq!(over.await, !stopped);
         }
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_one_attempt_and_the_process_lives() {
-        let tries = AtomicU32::new(0);
-        let outcome = contain(|after_panic| {
-            let try_number = tries.fetch_add(1, Ordering::Relaxed);
-            assert_eq!(after_panic, try_number > 0);
-            async move {
-                assert!(try_number >= 2, "on cue");
-                Outcome::Done(Done::Answered)
-            }
-        });
-        assert_eq!(outcome.await, Some(Outcome::Done(Done::Answered)));
-        assert_eq!(tries.load(Ordering::Relaxed), 3);
-    }
-
-    #[tokio::test]
-    async fn an_update_that_panics_five_times_is_given_up() {
-        let tries = AtomicU32::new(0);
-        let outcome = contain(|_| async {
-            tries.fetch_add(1, Ordering::Relaxed);
-            panic!("on cue")
-        });
-        assert_eq!(outcome.await, None::<Outcome>);
-        assert_eq!(tries.load(Ordering::Relaxed), PANICS);
     }
 }
